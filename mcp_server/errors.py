@@ -1,0 +1,48 @@
+"""Everything that can be refused, as one family. A failed run is not here: it is data (`Result.is_error`).
+
+ServerError
+├── NotFound      a pipeline, version or run that does not exist, or that this caller may not see
+├── Invalid       arguments, a name or a source the server cannot accept
+│   └── Broken    a source that was read but does not load; carries the problem with file and line
+├── Conflict      a change that the present state does not allow, such as deploying over a name
+├── Unavailable   the server cannot do it now (stopping, overloaded, still starting)
+└── Unusable      a setting or a place the server cannot start with; the command line exits with 2
+
+Texts are short, say what to do, and are safe to show to any caller: no traceback, secret or path.
+"""
+
+from __future__ import annotations
+
+from .models import Problem
+
+
+class ServerError(Exception):
+    """Base of every refusal a surface may show to a caller."""
+
+
+class NotFound(ServerError):
+    """A pipeline, version or run that does not exist, or that this caller may not see."""
+
+
+class Invalid(ServerError):
+    """Arguments, a name or a source the server cannot accept."""
+
+
+class Broken(Invalid):
+    """A source that was read but does not load."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class Conflict(ServerError):
+    """A change that the present state does not allow."""
+
+
+class Unavailable(ServerError):
+    """The server cannot do it now."""
+
+
+class Unusable(ServerError):
+    """A setting or a place the server cannot start with."""
