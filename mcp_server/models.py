@@ -65,13 +65,15 @@ class Options(Noun):
     description: str | None = None
     annotations: Mapping[str, bool] = Field(default_factory=dict)
     """MCP's hints by wire name: readOnlyHint, destructiveHint, idempotentHint, openWorldHint."""
-    timeout: float | None = Field(None, gt=0, description="Seconds a call may take.")
-    concurrency: int | None = Field(None, ge=1, description="Calls that may run at once.")
-    group: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    timeout: float | None = Field(default=None, gt=0, description="Seconds a call may take.")
+    concurrency: int | None = Field(default=None, ge=1, description="Calls that may run at once.")
+    group: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     engine: Literal["hosts", "local"] | None = None
-    env: tuple[str, ...] = Field((), description="Names of environment variables handed to the pipeline.")
+    env: tuple[str, ...] = Field(
+        default=(), description="Names of environment variables handed to the pipeline."
+    )
     tags: tuple[str, ...] = ()
-    hidden: bool = Field(False, description="Not listed as an MCP tool.")
+    hidden: bool = Field(default=False, description="Not listed as an MCP tool.")
 
     def hint(self, name: str) -> bool:
         """True if the annotation is declared as true."""
@@ -132,6 +134,8 @@ class Group(Noun):
     members: tuple[Member, ...]
     env: tuple[str, ...] = ()
     """Names of the environment variables its host may see beyond the basic ones, sorted."""
+    engine: Literal["hosts", "local"] | None = None
+    """Where it runs; None for the engine of the settings."""
 
 
 class Caller(Noun):
@@ -206,12 +210,12 @@ class Status(Noun):
 
     name: str
     status: State
-    version: str | None = Field(None, description="The version that serves.")
-    digest: str | None = Field(None, description="SHA-256 of the serving source.")
-    kind: str | None = Field(None, description="How its source becomes a pipeline.")
-    uptime: float = Field(0.0, description="Seconds since this version began to serve.")
-    calls: int = Field(0, description="Calls since the server started.")
-    errors: int = Field(0, description="How many of them failed.")
+    version: str | None = Field(default=None, description="The version that serves.")
+    digest: str | None = Field(default=None, description="SHA-256 of the serving source.")
+    kind: str | None = Field(default=None, description="How its source becomes a pipeline.")
+    uptime: float = Field(default=0.0, description="Seconds since this version began to serve.")
+    calls: int = Field(default=0, description="Calls since the server started.")
+    errors: int = Field(default=0, description="How many of them failed.")
     description: str | None = None
-    error: str | None = Field(None, description="What is wrong and what to mend.")
+    error: str | None = Field(default=None, description="What is wrong and what to mend.")
     warnings: tuple[str, ...] = ()
