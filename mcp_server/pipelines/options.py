@@ -1,0 +1,218 @@
+"""What a pipeline's files say before any of them runs: its kind, its options, its first syntax error.
+
+Light: the front calls this on sources in memory. Nothing is imported from a pipeline and nothing executed.
+
+A wrapper declares an option as a class attribute of `PipelineWrapper`, written out as a plain value; a
+YAML declares it under `metadata.mcp`. The hints of MCP have two spellings, `annotations` with the wire
+names or one option each:
+
+    class PipelineWrapper(BasePipelineWrapper):          metadata:
+        title = "Search"                                   mcp:
+        timeout = 60                                         title: Search
+        read_only = True                                     timeout: 60
+        annotations = {"openWorldHint": False}               read_only: true
+
+Plain `metadata` is not ours alone: there title, description, tags, timeout, concurrency, env and the hints
+are read if they fit, and ignored if not. `skip_mcp`, as Hayhooks spells `hidden`, works too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from ..errors import Broken
+from ..models import Kind, Options, Problem
+
+if TYPE_CHECKING:
+    from .composed import Composed
+
+WRAPPER = "pipeline_wrapper.py"
+MAX_CHECKED = 512 * 1024
+"""Bytes of a Python file up to which its syntax is checked here; a larger one tells when it loads."""
+
+_HINTS: Mapping[str, str] = {
+    "read_only": "readOnlyHint",
+    "destructive": "destructiveHint",
+    "idempotent": "idempotentHint",
+    "open_world": "openWorldHint",
+}
+_EXPECTED: Mapping[str, str] = {
+    "title": "a string",
+    "description": "a string",
+    "annotations": f"a mapping of {', '.join(_HINTS.values())} to true or false",
+    "timeout": "a number of seconds above 0",
+    "concurrency": "a whole number from 1",
+    "group": "a name of up to 64 letters, digits, `_` or `-`",
+    "engine": "`hosts` or `local`",
+    "env": "a list of names of environment variables",
+    "tags": "a list of strings",
+    "hidden": "true or false",
+    "skip_mcp": "true or false",
+    **dict.fromkeys(_HINTS, "true or false"),
+}
+_SHARED = frozenset({"title", "description", "tags", "timeout", "concurrency", "env", "annotations", *_HINTS})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_COMPONENTS = re.compile(rb"""^(?:\xef\xbb\xbf)?(?:\{\s*)?["']?components["']?\s*:""", re.MULTILINE)
+_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def kind_of(files: Mapping[str, bytes]) -> tuple[Kind, str] | Problem:
+    """The kind of a source and its main file, by a look at its top level; or why it is no pipeline.
+
+    A wrapper wins over YAML files beside it. A YAML counts if `components` is one of its top-level keys,
+    even if the rest of it is broken.
+    """
+    if WRAPPER in files:
+        return "wrapper", WRAPPER
+    texts = sorted(path for path in files if "/" not in path and path.endswith((".yml", ".yaml")))
+    pipelines = [path for path in texts if _COMPONENTS.search(files[path])]
+    if len(pipelines) == 1:
+        return "yaml", pipelines[0]
+    if pipelines:
+        return Problem(message=f"holds several pipelines ({', '.join(pipelines)}): keep one in each folder")
+    if len(texts) == 1:
+        return Problem(message="has no top-level `components`: it is not a Haystack pipeline", file=texts[0])
+    return Problem(message=f"the folder has neither {WRAPPER} nor a pipeline YAML")
+
+
+def options_of(files: Mapping[str, bytes]) -> Options:
+    """What the source declares about itself; defaults if it is no pipeline or does not say.
+
+    Raises `Broken` with file and line, and with what was expected, for an option that does not fit, and
+    for a main file that cannot be parsed.
+    """
+    kind = kind_of(files)
+    if isinstance(kind, Problem):
+        return Options.model_validate({})
+    if kind[0] == "wrapper":
+        return _wrapper_options(files[WRAPPER])
+    return _yaml_options(files[kind[1]], kind[1])
+
+
+def check_syntax(files: Mapping[str, bytes]) -> Problem | None:
+    """The first Python file that does not parse, with its line; None if all do."""
+    for path in sorted(files):
+        if path.endswith(".py") and len(files[path]) <= MAX_CHECKED:
+            try:
+                ast.parse(files[path], filename=path)
+            except _UNPARSABLE as error:
+                return _syntax_problem(error, path)
+    return None
+
+
+def hints(options: Options) -> dict[str, bool]:
+    """All four hints; MCP's own defaults for those not declared (2025-11-25, `ToolAnnotations`)."""
+    read_only = options.hint("readOnlyHint")
+    defaults = {"readOnlyHint": read_only, "destructiveHint": not read_only}
+    return {**defaults, "idempotentHint": False, "openWorldHint": True, **options.annotations}
+
+
+def _syntax_problem(error: BaseException, path: str) -> Problem:
+    if isinstance(error, SyntaxError):
+        return Problem(message=error.msg, file=path, line=error.lineno)
+    return Problem(message="cannot be parsed as Python", file=path)
+
+
+def _wrapper_options(content: bytes) -> Options:
+    try:
+        module = ast.parse(content, filename=WRAPPER)
+    except _UNPARSABLE as error:
+        raise Broken(_syntax_problem(error, WRAPPER)) from error
+    values: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    for name, value in _attributes(module):
+        try:
+            values[name], lines[name] = ast.literal_eval(value), value.lineno
+        except (*_UNPARSABLE, TypeError) as error:
+            message = (
+                f"`{name}` must be written out as {_EXPECTED[name]}: it is read without running the file"
+            )
+            raise Broken(Problem(message=message, file=WRAPPER, line=value.lineno)) from error
+    return _checked(values, lambda name: (WRAPPER, lines[name]))
+
+
+def _attributes(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """The options among the class attributes of the last `PipelineWrapper`, in order."""
+    classes = [part for part in module.body if isinstance(part, ast.ClassDef)]
+    wrappers = [part for part in classes if part.name == "PipelineWrapper"]
+    for statement in wrappers[-1].body if wrappers else []:
+        if isinstance(statement, ast.Assign):
+            targets, value = statement.targets, statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets, value = [statement.target], statement.value
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in _EXPECTED:
+                yield target.id, value
+
+
+def _yaml_options(content: bytes, file: str) -> Options:
+    from .composed import compose  # PyYAML only where there is a YAML
+
+    composed = compose(content, file)
+    metadata = _mapping(composed, "metadata")
+    ours = _mapping(composed, "metadata", "mcp")
+    for name in ours:
+        if name not in _EXPECTED:
+            message = f"`{name}` is no option; there are {', '.join(_EXPECTED)}"
+            raise composed.broken(message, "metadata", "mcp", str(name))
+    shared = {name: value for name, value in metadata.items() if name in _SHARED and _fits(name, value)}
+    return _checked({**shared, **ours}, lambda name: (file, composed.line("metadata", "mcp", name)))
+
+
+def _mapping(composed: Composed, *path: str) -> dict[Any, Any]:
+    found: Any = composed.value
+    for key in path:
+        found = found.get(key) or {}
+        if not isinstance(found, dict):
+            raise composed.broken(f"`{key}` must be a mapping", *path)
+        found = cast(dict[Any, Any], found)
+    return found
+
+
+def _fits(name: str, value: Any) -> bool:
+    try:
+        _checked({name: value}, lambda _: ("", None))
+    except Broken:
+        return False
+    return True
+
+
+def _checked(values: Mapping[str, Any], place: Callable[[str], tuple[str, int | None]]) -> Options:
+    """Options from declared values; `place` gives file and line of an option. None counts as not declared."""
+    for name, value in values.items():
+        if value is not None and not _accepts(name, value):
+            file, line = place(name)
+            raise Broken(Problem(message=f"`{name}` must be {_EXPECTED[name]}", file=file, line=line))
+    given = {name: value for name, value in values.items() if value is not None}
+    hints = {wire: given.pop(name) for name, wire in _HINTS.items() if name in given}
+    annotations = {**given.pop("annotations", {}), **hints}
+    hidden = given.pop("hidden", given.pop("skip_mcp", False))
+    return Options.model_validate({**given, "annotations": annotations, "hidden": hidden})
+
+
+def _accepts(name: str, value: Any) -> bool:
+    """True if the value has the type that was asked for, and `Options` takes it."""
+    if name in _HINTS or name == "skip_mcp":
+        return isinstance(value, bool)
+    if name == "annotations":
+        return isinstance(value, dict) and _are_hints(cast(dict[Any, Any], value))
+    if name in ("env", "tags"):
+        if not isinstance(value, list | tuple):
+            return False
+        value = tuple(cast(list[Any], value))
+    try:
+        checked = Options.model_validate({name: value}, strict=True)
+    except ValidationError:
+        return False
+    return all(_VARIABLE.fullmatch(variable) for variable in checked.env)
+
+
+def _are_hints(value: dict[Any, Any]) -> bool:
+    return all(key in _HINTS.values() and isinstance(hint, bool) for key, hint in value.items())

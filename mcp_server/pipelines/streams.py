@@ -1,0 +1,146 @@
+"""Consumes what a pipeline streams: pieces go to the context as they come, the whole is the value."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+from pydantic_core import to_json
+
+from ..models import Json
+from .context import Context
+
+_LONGEST = 4096
+"""Characters of a chunk that shows an item which is no text."""
+_EVENTS = frozenset({"status", "notification"})
+"""Types of Hayhooks' events for user interfaces; they are no part of an answer."""
+
+
+def whole(value: Any, context: Context, *, text: bool = True) -> Any:
+    """The value itself, or for a stream its items: text joined, anything else as a list.
+
+    Between items the run may stop: raises `Stopped`. The stream is closed however this ends. An empty
+    stream is an empty text, or with `text` false an empty list. Blocks; raises what the stream raises, and
+    `TypeError` for an async stream, which needs the event loop.
+    """
+    if inspect.isawaitable(value) or isinstance(value, AsyncIterator):
+        name = type(cast(object, value)).__name__
+        raise TypeError(f"a plain function gave an {name}: make it `async def`, so that it runs on the loop")
+    if not _is_stream(value):
+        return value
+    pieces = _Pieces(context)
+    with ExitStack() as stack:
+        if close := getattr(value, "close", None):
+            stack.callback(close)
+        for item in cast(Iterator[Any], value):
+            pieces.take(item)
+    return pieces.joined(text)
+
+
+async def whole_async(value: Any, context: Context, *, text: bool = True) -> Any:
+    """The same for a value made on the event loop; a plain stream is consumed in a thread."""
+    if inspect.isawaitable(value):
+        value = await value
+    if _is_stream(value):
+        return await anyio.to_thread.run_sync(
+            lambda: whole(value, context, text=text), abandon_on_cancel=True
+        )
+    if not isinstance(value, AsyncIterator):
+        return value
+    stream, pieces = cast(AsyncIterator[Any], value), _Pieces(context)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_close, stream)
+        async for item in stream:
+            pieces.take(item)
+    return pieces.joined(text)
+
+
+def _is_stream(value: Any) -> bool:
+    """Generators and their kin; an open file is one value."""
+    return isinstance(value, Iterator) and not isinstance(value, io.IOBase)
+
+
+async def _close(stream: AsyncIterator[Any]) -> None:
+    """End it even when the run was cancelled, but do not wait for it for ever."""
+    if close := getattr(stream, "aclose", None):
+        with anyio.move_on_after(1, shield=True):
+            await close()
+
+
+@dataclass
+class _Pieces:
+    """The items so far."""
+
+    context: Context
+    items: list[Any] = field(default_factory=list[Any])
+    only_text: bool = True
+
+    def take(self, item: Any) -> None:
+        """Pass an item on and keep it. Raises `Stopped` if the run is to stop."""
+        self.context.check()
+        if item is None:
+            return
+        if event := _event(item):
+            self.context.log("info", event)
+            return
+        text, source = _chunk(item)
+        self.only_text = self.only_text and text is not None
+        self.context.chunk(_shown(item) if text is None else text, source)
+        self.items.append(item if text is None else text)
+
+    def joined(self, text: bool) -> Any:
+        if not self.items:
+            return "" if text else []
+        return "".join(self.items) if self.only_text else self.items
+
+
+def _chunk(item: Any) -> tuple[str | None, str | None]:
+    """Text and source of a piece of text: a string, Haystack's StreamingChunk, or OpenAI's chunk."""
+    if isinstance(item, str):
+        return item, None
+    if isinstance(item, dict):
+        return _openai(cast(Json, item)), None
+    if isinstance(content := getattr(item, "content", None), str) and hasattr(item, "component_info"):
+        return content, getattr(item.component_info, "name", None)
+    if hasattr(item, "choices") and callable(getattr(item, "model_dump", None)):
+        return _openai(item.model_dump()), None
+    return None, None
+
+
+def _openai(item: Json) -> str | None:
+    """The text in a `chat.completion.chunk`; None if it is none."""
+    choices = item.get("choices")
+    if not isinstance(choices, list):
+        return None
+    deltas = [_part(choice, "delta") for choice in cast(list[Any], choices)]
+    texts = [_part(delta, "content") for delta in deltas]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _part(value: Any, name: str) -> Any:
+    return cast(Json, value).get(name) if isinstance(value, dict) else None
+
+
+def _event(item: Any) -> str | None:
+    """What an event for a user interface says; None if the item is none."""
+    given = item.to_event_dict() if callable(getattr(item, "to_event_dict", None)) else item
+    if not isinstance(given, dict):
+        return None
+    event = cast(Json, given)
+    data = event.get("data")
+    if event.keys() != {"type", "data"} or not isinstance(data, dict):
+        return None
+    if event["type"] not in _EVENTS and given is item:
+        return None
+    said = cast(Json, data)
+    return str(said.get("description") or said.get("content") or event["type"])
+
+
+def _shown(item: Any) -> str:
+    return to_json(item, inf_nan_mode="null", serialize_unknown=True).decode()[:_LONGEST]

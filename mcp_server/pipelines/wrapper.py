@@ -1,0 +1,186 @@
+"""The kind `wrapper`: a folder with a `pipeline_wrapper.py` whose class `PipelineWrapper` is called.
+
+Light to import, the front asks `claims`; what is heavy is imported by `load`, which runs in hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_origin
+
+from ..errors import Broken
+from ..models import Json, Manifest, Options, Problem
+from .arguments import Arguments, arguments_of, return_annotation
+from .authoring import PipelineWrapper
+from .chat import as_tool
+from .context import Context
+from .docstrings import Documentation, documentation
+from .faults import broken_by, written_in
+from .modules import Modules
+from .options import WRAPPER, hints, options_of
+from .outputs import ASYNC_STREAMS, is_text_stream, output_schema
+from .requirements import check_requirements
+from .streams import whole, whole_async
+
+_CHATS = ("run_chat_completion_async", "run_chat_completion")
+_METHODS = ("run_api_async", "run_api", *_CHATS)
+"""What a wrapper may be called by; the first that it defines is."""
+_BASES = ("hayhooks.", "mcp_server.pipelines.authoring")
+"""Where base classes come from whose methods are only there to be replaced."""
+
+
+def claims(root: Path) -> Path | None:
+    """The file that makes `root` a wrapper."""
+    path = root / WRAPPER
+    return path if path.is_file() else None
+
+
+def load(name: str, root: Path) -> WrapperPipeline:
+    """Import the wrapper in place, set it up and warm it up; blocks.
+
+    Raises `Broken` for whatever the author can mend, with the last line in the author's files. A load that
+    fails leaves no module behind.
+    """
+    root = root.absolute()
+    modules = Modules(name, root)
+    try:
+        return _loaded(name, root, modules)
+    except BaseException:
+        modules.close()
+        raise
+
+
+def _loaded(name: str, root: Path, modules: Modules) -> WrapperPipeline:
+    with _told(root, "importing it"):
+        check_requirements(root)
+        options = options_of({WRAPPER: (root / WRAPPER).read_bytes()})
+        wrapper = _wrapper_class(modules)
+    with _told(root, "`PipelineWrapper()`"):
+        instance = wrapper()
+        entry = _entry(name, instance)
+        manifest = _manifest(name, entry, options)
+    with _told(root, "`setup`"):
+        _set_up(instance)
+    return WrapperPipeline(manifest, entry, instance, modules)
+
+
+@contextlib.contextmanager
+def _told(root: Path, doing: str) -> Generator[None]:
+    """Tell what the author's code raises as a problem; it may be anything, SystemExit included."""
+    try:
+        yield
+    except BaseException as error:
+        raise broken_by(error, root, doing) from error
+
+
+def _wrapper_class(modules: Modules) -> type[Any]:
+    module = modules.load(WRAPPER.removesuffix(".py"))
+    found = getattr(module, PipelineWrapper.__name__, None)
+    if not isinstance(found, type) or found is PipelineWrapper:
+        raise Broken(Problem(message="define a class named `PipelineWrapper`", file=WRAPPER))
+    return found
+
+
+def _set_up(wrapper: Any) -> None:
+    """`setup`, then the warm-up that the first call would otherwise pay for."""
+    setup = getattr(wrapper, "setup", None)
+    if inspect.iscoroutinefunction(setup):
+        raise Broken(written_in("`setup` must be a plain function", setup))
+    if setup is not None:
+        setup()
+    pipeline = getattr(wrapper, "pipeline", None)
+    warm_up = getattr(pipeline, "warm_up", None)
+    if callable(warm_up) and not getattr(pipeline, "_is_warmed_up", False):
+        warm_up()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The function a call ends in, and what was learned from its signature and docstring."""
+
+    function: Callable[..., Any]
+    arguments: Arguments
+    documentation: Documentation
+    returns: Any
+    blocking: bool
+
+
+def _entry(name: str, wrapper: Any) -> Entry:
+    kind = cast(type[Any], type(wrapper))
+    method = next((method for method in _METHODS if _defines(kind, method)), None)
+    if method is None:
+        message = f"`{kind.__name__}` defines none of {', '.join(_METHODS)}"
+        raise Broken(Problem(message=message, file=WRAPPER))
+    written = getattr(wrapper, method)
+    if not callable(written):
+        raise Broken(Problem(message=f"`{method}` is not a function", file=WRAPPER))
+    function = as_tool(name, written) if method in _CHATS else written
+    told = documentation(written.__doc__, inspect.signature(function).parameters)
+    returns = return_annotation(written)
+    return Entry(function, arguments_of(function, told.parameters), told, returns, _blocks(written, returns))
+
+
+def _defines(wrapper: type[Any], method: str) -> bool:
+    owner = next((parent for parent in wrapper.__mro__ if method in vars(parent)), None)
+    return owner is not None and not owner.__module__.startswith(_BASES)
+
+
+def _blocks(function: Callable[..., Any], returns: Any) -> bool:
+    """False for what has to be called on the event loop."""
+    function = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return False
+    return (get_origin(returns) or returns) not in (*ASYNC_STREAMS, Awaitable)
+
+
+def _manifest(name: str, entry: Entry, options: Options) -> Manifest:
+    warnings = [*entry.arguments.warnings, *entry.documentation.warnings]
+    description = options.description or entry.documentation.description
+    if not description:
+        warnings.append("there is no docstring: say what the pipeline does, what it needs and what it gives")
+        description = f"Runs the pipeline {name}."
+    tool: Json = {
+        "name": name,
+        "title": options.title or name.replace("_", " ").replace("-", " "),
+        "description": description,
+        "inputSchema": entry.arguments.schema,
+        "annotations": hints(options),
+    }
+    if schema := output_schema(entry.returns):
+        tool["outputSchema"] = schema
+    return Manifest(kind="wrapper", tool=tool, blocking=entry.blocking, warnings=tuple(warnings))
+
+
+class WrapperPipeline:
+    """A loaded wrapper; `wrapper` is the author's object, with every method it defines."""
+
+    def __init__(self, manifest: Manifest, entry: Entry, wrapper: Any, modules: Modules) -> None:
+        self.manifest = manifest
+        self.wrapper = wrapper
+        self._function = entry.function
+        self._arguments = entry.arguments
+        self._text = is_text_stream(entry.returns)
+        self._modules = modules
+
+    def call(self, arguments: Json, context: Context) -> Any:
+        """See `Pipeline.call`."""
+        if not self.manifest.blocking:
+            return self._call_async(arguments, context)
+        value = self._function(**self._arguments.decode(arguments, context))
+        return whole(value, context, text=self._text)
+
+    async def _call_async(self, arguments: Json, context: Context) -> Any:
+        value = self._function(**self._arguments.decode(arguments, context))
+        return await whole_async(value, context, text=self._text)
+
+    def close(self) -> None:
+        """Call the wrapper's `teardown`, raise what it raises; its modules are forgotten in any case."""
+        try:
+            if teardown := getattr(self.wrapper, "teardown", None):
+                teardown()
+        finally:
+            self._modules.close()

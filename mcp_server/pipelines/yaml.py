@@ -1,0 +1,191 @@
+"""The kind `yaml`: a Haystack pipeline as `Pipeline.dumps()` writes it, with what it offers to callers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import networkx
+from haystack import Pipeline
+
+from ..errors import Broken
+from ..models import Json, Manifest, Options, Problem
+from .answers import Answer, answer_schema, answers_in
+from .arguments import Arguments, arguments_of
+from .building import build
+from .composed import MAX_BYTES, Composed, compose
+from .context import Context
+from .exposure import Argument, arguments_in
+from .options import hints, kind_of, options_of
+from .requirements import check_requirements
+
+_LONGEST_DESCRIPTION = 1000
+_networkx: Any = networkx  # its stubs leave most of it unknown
+
+
+def claims(root: Path) -> Path | None:
+    """The one YAML file at the top of `root` with top-level `components`; None if there is not just one."""
+    kind = kind_of(_texts(root))
+    return None if isinstance(kind, Problem) else root / kind[1]
+
+
+def _texts(root: Path) -> dict[str, bytes]:
+    """The YAML files at the top of the folder, each as far as it is worth reading."""
+    paths = [path for path in root.iterdir() if path.suffix in (".yml", ".yaml") and path.is_file()]
+    return {path.name: path.read_bytes()[: MAX_BYTES + 1] for path in paths}
+
+
+def load(name: str, root: Path) -> YamlPipeline:
+    """Load the pipeline YAML in `root`, warmed up. Raises `Broken` with file and line."""
+    texts = _texts(root)
+    kind = kind_of(texts)
+    if isinstance(kind, Problem):
+        raise Broken(kind)
+    check_requirements(root)
+    composed = compose(texts[kind[1]], kind[1])
+    options = options_of(texts)
+    pipeline = build(composed, root)
+    inputs, answers = arguments_in(pipeline, composed), answers_in(pipeline, composed)
+    arguments = _compiled(inputs, composed)
+    manifest = _manifest(name, options, pipeline, arguments, answers)
+    return YamlPipeline(pipeline, inputs, arguments, answers, manifest)
+
+
+class YamlPipeline:
+    """A Haystack pipeline that callers reach through its exposed sockets."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        inputs: Sequence[Argument],
+        arguments: Arguments,
+        answers: Sequence[Answer],
+        manifest: Manifest,
+    ) -> None:
+        self.manifest = manifest
+        self._pipeline = pipeline
+        self._arguments = arguments
+        self._routes = {given.name: tuple((s.component, s.name) for s in given.sockets) for given in inputs}
+        self._streaming = _streaming(pipeline)
+        self._named = {answer.name: (answer.component, answer.socket) for answer in answers if answer.name}
+        self._included = {component for component, _ in self._named.values()} or None
+
+    def call(self, arguments: Json, context: Context) -> Any:
+        """Run; the value is a mapping of the declared outputs, or of components to their outputs."""
+        data = self._data(arguments, context)
+        if self.manifest.blocking:
+            return self._answer(self._pipeline.run(data, self._included))
+        return self._awaited(data)
+
+    async def _awaited(self, data: dict[str, dict[str, Any]]) -> Json:
+        return self._answer(await self._pipeline.run_async(data, self._included))
+
+    def close(self) -> None:
+        """Close what the components hold open."""
+        self._pipeline.close()
+
+    def _data(self, arguments: Json, context: Context) -> dict[str, dict[str, Any]]:
+        """By component, always: Haystack guesses what a flat mapping means. Made anew, for it is changed."""
+        data: dict[str, dict[str, Any]] = {}
+        for component in self._streaming:
+            listener = _Listener(context, component)
+            data[component] = {"streaming_callback": listener if self.manifest.blocking else listener.on_loop}
+        for name, value in self._arguments.decode(arguments, context).items():
+            for component, socket in self._routes[name]:
+                data.setdefault(component, {})[socket] = value
+        return data
+
+    def _answer(self, result: Mapping[str, Mapping[str, Any]]) -> Json:
+        if not self._named:
+            return dict(result)
+        found = {
+            name: (result.get(component, {}), socket) for name, (component, socket) in self._named.items()
+        }
+        return {name: outputs[socket] for name, (outputs, socket) in found.items() if socket in outputs}
+
+
+class _Listener:
+    """A streaming callback. When a component fails, Haystack copies and writes down what it was given."""
+
+    def __init__(self, context: Context, component: str) -> None:
+        self._context = context
+        self._component = component
+
+    def __call__(self, chunk: Any) -> None:
+        self._context.chunk(chunk.content or "", source=self._component)
+
+    async def on_loop(self, chunk: Any) -> None:
+        """The same, where Haystack wants a coroutine function."""
+        self(chunk)
+
+    def __deepcopy__(self, memory: object) -> _Listener:
+        return self
+
+    def to_dict(self) -> Json:
+        """Nothing of it is worth keeping."""
+        return {}
+
+
+def _streaming(pipeline: Pipeline) -> tuple[str, ...]:
+    """The components that can tell their text as it comes."""
+    nodes: Any = cast(Any, pipeline).graph.nodes(data=True)
+    return tuple(name for name, data in nodes if _streams(data["instance"], data["input_sockets"].values()))
+
+
+def _streams(component: Any, sockets: Collection[Any]) -> bool:
+    """True if a callback can be given. It must not make several replies at once, which cannot be streamed,
+    and must not be run by being given the callback, as one that needs nothing else would be."""
+    settings: Json = getattr(component, "generation_kwargs", None) or {}
+    free = any(socket.name == "streaming_callback" and not socket.senders for socket in sockets)
+    held = any(socket.is_mandatory for socket in sockets) or not any(socket.senders for socket in sockets)
+    return free and held and settings.get("n") in (None, 1)
+
+
+def _compiled(inputs: Sequence[Argument], composed: Composed) -> Arguments:
+    """The exposed sockets as if they were the parameters of a function."""
+
+    def run() -> None: ...
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            given.name, kind, default=inspect.Parameter.empty if given.required else given.default
+        )
+        for given in inputs
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {given.name: given.annotation for given in inputs}
+    try:
+        return arguments_of(run, {given.name: given.description for given in inputs})
+    except Broken as broken:
+        raise composed.broken(broken.problem.message, "inputs") from broken
+
+
+def _manifest(
+    name: str, options: Options, pipeline: Pipeline, arguments: Arguments, answers: Sequence[Answer]
+) -> Manifest:
+    tool: Json = {
+        "name": name,
+        "title": options.title or name.replace("_", " ").replace("-", " "),
+        "description": options.description or _description(pipeline, answers),
+        "inputSchema": arguments.schema,
+        "annotations": hints(options),
+    }
+    if schema := answer_schema(answers):
+        tool["outputSchema"] = schema
+    native = all(getattr(component, "__haystack_supports_async__", False) for _, component in pipeline.walk())
+    return Manifest(kind="yaml", tool=tool, blocking=not native, warnings=arguments.warnings)
+
+
+def _description(pipeline: Pipeline, answers: Sequence[Answer]) -> str:
+    """What can be said honestly of a pipeline whose author said nothing."""
+    graph: Any = cast(Any, pipeline).graph
+    ordered = _networkx.is_directed_acyclic_graph(graph)
+    names: list[str] = list(_networkx.topological_sort(graph) if ordered else graph)
+    chained = all(graph.has_edge(first, second) for first, second in pairwise(names))
+    told = ", ".join(answer.name or f"{answer.component}.{answer.socket}" for answer in answers)
+    text = f"Runs the Haystack pipeline: {(' → ' if chained else ', ').join(names)}. Answers: {told}."
+    return text if len(text) <= _LONGEST_DESCRIPTION else text[: _LONGEST_DESCRIPTION - 1] + "…"

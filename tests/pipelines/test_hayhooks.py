@@ -1,0 +1,113 @@
+"""Wrappers written for Hayhooks work unchanged where it is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mcp_server.models import Caller
+from mcp_server.pipelines import load
+from mcp_server.pipelines.context import Context
+from mcp_server.pipelines.hayhooks import get_last_user_message, log
+
+WRAPPER = '''
+from typing import Generator, List
+from haystack import Pipeline
+from haystack.components.generators.chat import MockChatGenerator
+from hayhooks import BasePipelineWrapper, log, streaming_generator
+from hayhooks import async_streaming_generator, get_last_user_message
+
+class PipelineWrapper(BasePipelineWrapper):
+    def __init__(self):
+        super().__init__()
+        assert self.pipeline is None
+
+    def setup(self) -> None:
+        self.pipeline = Pipeline()
+        self.pipeline.add_component("llm", MockChatGenerator("one two"))
+
+    def run_api(self, urls: List[str], question: str) -> str:
+        """Ask a question about some pages."""
+        log.info(f"Running pipeline with urls: {urls}")
+        import hayhooks
+        assert hayhooks.log is log
+        return self.pipeline.run({"llm": {"messages": question}})["llm"]["replies"][0].text
+
+    def run_chat_completion(self, model: str, messages: List[dict], body: dict) -> Generator:
+        question = get_last_user_message(messages)
+        return streaming_generator(pipeline=self.pipeline, pipeline_run_args={"llm": {"messages": question}})
+'''
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hayhooks") is not None, reason="hayhooks is installed")
+def test_hayhooks_names_work_and_nobody_else_sees_them(tmp_path: Path) -> None:
+    (tmp_path / "pipeline_wrapper.py").write_text(WRAPPER)
+    pipeline = load("old", tmp_path)
+    context = Context("run", Caller(), lambda event: None)
+    assert pipeline.call({"urls": ["u"], "question": "q"}, context) == "one two"
+    assert "hayhooks" not in sys.modules
+    assert importlib.util.find_spec("hayhooks") is None
+    pipeline.close()
+
+
+def test_an_installed_hayhooks_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "site" / "hayhooks"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("class BasePipelineWrapper:\n    real = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    (folder / "pipeline_wrapper.py").write_text(
+        "from hayhooks import BasePipelineWrapper\n"
+        "class PipelineWrapper(BasePipelineWrapper):\n"
+        "    def run_api(self) -> bool:\n        return self.real\n"
+    )
+    pipeline = load("new", folder)
+    assert pipeline.call({}, Context("run", Caller(), lambda event: None)) is True
+    pipeline.close()
+    sys.modules.pop("hayhooks")
+
+
+def test_the_last_user_message_is_found_in_every_form() -> None:
+    messages = [
+        {"role": "user", "content": "first"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"text": "b"}]},
+        {"role": "assistant", "content": "no"},
+    ]
+    assert get_last_user_message(messages) == "a\nb"
+    assert get_last_user_message(messages[:1]) == "first"
+    assert get_last_user_message([SimpleNamespace(role="user", content="object")]) == "object"
+    assert get_last_user_message([]) is None
+
+
+def test_log_lines_are_formatted_and_never_break_a_pipeline(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(5, "mcp_server.pipelines.log")
+    log.info("found {} in {where}", 3, where="here")
+    log.debug({"event": "done", "seconds": 1.5})
+    log.warning("{not a place} {}", 1)
+    log.success("100% {done}")
+    log.bind(user="ann").error("failed")
+    log.opt(colors=True).trace("deep")
+    log.log("WARNING", "named")
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.exception("caught")
+    lines = [(record.levelno, record.getMessage()) for record in caplog.records]
+    assert lines[0] == (logging.INFO, "found 3 in here")
+    assert json.loads(lines[1][1]) == {"event": "done", "seconds": 1.5}
+    assert lines[2:7] == [
+        (logging.WARNING, "{not a place} {}"),
+        (logging.INFO, "100% {done}"),
+        (logging.ERROR, "failed | user=ann"),
+        (5, "deep"),
+        (logging.WARNING, "named"),
+    ]
+    assert caplog.records[-1].exc_info is not None
+    assert caplog.records[0].filename == Path(__file__).name
