@@ -1,8 +1,11 @@
-"""Where runs happen. Contract of the family; `local` is this process, `hosts` are worker processes.
+"""Where runs happen. Contracts of the family.
 
-A generation holds the loaded pipelines of one group and never gains or changes one. Deploy, reload and
-recovery open a new generation, wait until it is settled, then adopt it (the former one drains) or
-discard it. A generation may be adopted before it is settled: calls then wait for their own pipeline.
+`Engine` is what the floors above use. It keeps generations: a generation holds the loaded pipelines of one
+group and never gains or changes one. Deploy, reload and recovery open a new generation, wait until it is
+settled, then adopt it (the former one drains) or discard it. A generation may be adopted before it is
+settled: calls then wait for their own pipeline.
+
+`Workshop` is what a member of the family is: `local` loads into this process, `hosts` into worker processes.
 """
 
 from __future__ import annotations
@@ -32,6 +35,38 @@ class Generation(Protocol):
         """Wait until every member has loaded or failed. Never raises for a pipeline's fault."""
         ...
 
+    def adopt(self, report: Report) -> None:
+        """Serve from now on: report what is known and what will be, replace what dies."""
+        ...
+
+    async def run(self, run: Run, emit: Emit, deadline: float) -> Result:
+        """Run a member to the end, or until cancelled, which stops the work.
+
+        Whatever the pipeline does comes back as a result with `is_error`. `deadline` is the event loop's
+        time at which the caller will cancel because the run is out of time.
+        """
+        ...
+
+    async def release(self, name: str) -> None:
+        """Let the calls of one pipeline end, then close it."""
+        ...
+
+    async def close(self) -> None:
+        """Let all calls end, then close every pipeline and end what was started for them."""
+        ...
+
+
+class Workshop(Protocol):
+    """Builds generations of one kind."""
+
+    def open(self, group: Group) -> Generation:
+        """Begin to load a generation of `group`; returns at once. Call it on the event loop."""
+        ...
+
+    async def shut(self) -> None:
+        """End at once whatever is left: processes, threads that still listen."""
+        ...
+
 
 class Engine(Protocol):
     """Runs pipelines, and keeps what it adopted alive."""
@@ -39,7 +74,7 @@ class Engine(Protocol):
     async def __aenter__(self) -> Engine: ...
 
     async def __aexit__(self, *error: object) -> None:
-        """Drain, close every pipeline, end every process."""
+        """Drain within bounds, close every pipeline, end every process."""
         ...
 
     def open(self, group: Group) -> Generation:

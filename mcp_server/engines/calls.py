@@ -1,0 +1,128 @@
+"""One run in this process: started, watched, stopped. Every engine ends here.
+
+Stopping is cooperative first: the context says so between components and chunks. A task is cancelled;
+a thread gets `Stopped` raised inside it. Neither reaches code that hangs in C, a socket or a lock: only
+the end of the process does (facts measured on CPython 3.11 to 3.13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
+
+from ..content import failure, render
+from ..errors import Invalid
+from ..models import Event, Result, Run
+from ..pipelines import Pipeline
+from ..pipelines.context import Context, Stopped, current
+from ..pipelines.haystack import reason
+
+GRACE = 0.2
+"""Seconds between asking a thread to stop and raising in it."""
+
+log = logging.getLogger(__name__)
+
+
+class Call:
+    """A run of a loaded pipeline. Made on the event loop, which must be the one that runs it."""
+
+    def __init__(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor) -> None:
+        self._pipeline = pipeline
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._context = Context(run.id, run.caller, emit)
+        self._thread = Thread()
+        work = self._in_thread(pool) if pipeline.manifest.blocking else self._on_loop()
+        self._task = self._loop.create_task(work)
+
+    def when_ended(self, tell: Callable[[Result], None]) -> None:
+        """Have `tell` called on the loop with the result, after every event; never an exception."""
+        self._task.add_done_callback(lambda task: self._loop.call_soon(tell, outcome(task)))
+
+    def stop(self) -> None:
+        """Ask the work to stop; returns at once. The result is then an error, whenever it comes."""
+        self._context.stop()
+        if self._pipeline.manifest.blocking:
+            self._loop.call_later(GRACE, self._thread.interrupt)
+        else:
+            self._task.cancel()
+
+    async def _on_loop(self) -> Result:
+        current.set(self._context)
+        try:
+            return render(await self._pipeline.call(self._run.inputs, self._context))
+        except BaseException as error:  # foreign code: may raise anything, SystemExit included
+            return self._failed(error)
+
+    async def _in_thread(self, pool: Executor) -> Result:
+        current.set(self._context)
+        return await self._loop.run_in_executor(pool, copy_context().run, self._block)
+
+    def _block(self) -> Result:
+        try:
+            with self._thread:
+                self._context.check()
+                return render(self._pipeline.call(self._run.inputs, self._context))
+        except BaseException as error:  # foreign code: may raise anything, SystemExit included
+            return self._failed(error)
+
+    def _failed(self, error: BaseException) -> Result:
+        if self._context.cancelled and isinstance(error, Stopped | asyncio.CancelledError):
+            return failure("The run was stopped.")
+        if not isinstance(error, Invalid):
+            log.warning("run %s of %s failed", self._run.id, self._run.pipeline, exc_info=error)
+        return failure(explain(error))
+
+
+def outcome(task: asyncio.Task[Result]) -> Result:
+    """What an ended task gave; one that was cancelled before it began gave nothing."""
+    return failure("The run was stopped.") if task.cancelled() else task.result()
+
+
+class Thread:
+    """The thread that works for a call, while it does; lets another thread raise `Stopped` in it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ident: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._ident = threading.get_ident()
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            raise_in(self._ident, None)  # one that was set and not yet raised must not hit the next call
+            self._ident = None
+
+    def interrupt(self) -> None:
+        """Raise `Stopped` in the thread if it is still at work."""
+        with self._lock:
+            raise_in(self._ident, Stopped)
+
+
+def raise_in(ident: int | None, kind: type[BaseException] | None) -> None:
+    """Make CPython raise `kind` in the thread at its next bytecode; None takes a pending one back."""
+    if ident is not None:
+        exception = ctypes.py_object(kind) if kind else None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), exception)
+
+
+def explain(error: BaseException) -> str:
+    """One line for the caller: what went wrong, without traceback or paths."""
+    match error:
+        case Invalid():
+            return str(error)
+        case SystemExit():
+            return f"The pipeline tried to end the process (exit code {error.code})."
+        case KeyboardInterrupt() | GeneratorExit() | asyncio.CancelledError() | Stopped():
+            return f"The pipeline raised {type(error).__name__}."
+        case MemoryError():
+            return "The pipeline ran out of memory."
+        case _:
+            return reason(error)

@@ -1,0 +1,36 @@
+"""Runs pipelines in worker processes; whatever one does, the front and the other hosts go on."""
+
+from __future__ import annotations
+
+from ...models import Group
+from ...settings import Settings
+from .generation import HostsGeneration
+from .launcher import Launcher, environment, open_launcher
+
+
+def open_workshop(settings: Settings) -> HostsWorkshop:
+    """The workshop of worker processes."""
+    return HostsWorkshop(settings)
+
+
+class HostsWorkshop:
+    """Opens generations in hosts. Hosts with the same environment come from the same launcher."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._launchers: dict[tuple[str, ...], Launcher] = {}
+
+    def open(self, group: Group) -> HostsGeneration:
+        """Begin to load the group in a new host."""
+        return HostsGeneration(group, self._launcher(group.env), self._settings.load_timeout)
+
+    async def shut(self) -> None:
+        """End every host."""
+        for launcher in self._launchers.values():
+            await launcher.close()
+
+    def _launcher(self, names: tuple[str, ...]) -> Launcher:
+        if names not in self._launchers:
+            variables = environment(names, self._settings.variable)
+            self._launchers[names] = open_launcher(variables, self._settings.threads)
+        return self._launchers[names]

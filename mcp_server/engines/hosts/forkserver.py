@@ -1,0 +1,155 @@
+"""The fork server: imports Haystack once, then forks hosts on request. A process of its own, one thread.
+
+It reads lines from its control socket: `fork THREADS` with the host's end of a socket attached, or
+`kill PID`; and writes JSON lines: {"forked": pid} and {"ended": pid, "status": n}. When the control
+socket closes it kills every host and exits, so that nothing outlives the front, not even after `kill -9`.
+Started as `python -m mcp_server.engines.hosts.forkserver FD`; the environment is the hosts' environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from importlib import import_module
+from types import FrameType
+
+import orjson
+
+from .worker import serve
+
+PRELOAD = (
+    "haystack.components.agents.agent",
+    "haystack.components.builders.answer_builder",
+    "haystack.components.builders.chat_prompt_builder",
+    "haystack.components.builders.prompt_builder",
+    "haystack.components.converters.txt",
+    "haystack.components.generators.chat.mock",
+    "haystack.components.generators.chat.openai",
+    "haystack.components.joiners.document_joiner",
+    "haystack.components.preprocessors.document_cleaner",
+    "haystack.components.preprocessors.document_splitter",
+    "haystack.components.retrievers.in_memory.bm25_retriever",
+    "haystack.components.retrievers.in_memory.embedding_retriever",
+    "haystack.components.routers.conditional_router",
+    "haystack.components.writers.document_writer",
+    "haystack.core.super_component",
+    "haystack.document_stores.in_memory.document_store",
+    "haystack.tools",
+    "mcp_server.pipelines.wrapper",
+    "mcp_server.pipelines.yaml",
+    "uvloop",
+)
+"""What nearly every pipeline imports; each would cost every host its time and memory again."""
+
+PR_SET_PDEATHSIG = 1
+
+
+class ForkServer:
+    """Forks, kills and reaps."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._hosts: set[int] = set()
+        self._buffer = b""
+        self._wake, wake = socket.socketpair()
+        wake.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, wake_up)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._inherited = (control, self._wake, wake)
+
+    def run(self) -> None:
+        """Serve until the control socket closes."""
+        while True:
+            ready, _, _ = select.select([self._control, self._wake], [], [])
+            if self._wake in ready:
+                self._wake.recv(4096)
+                self._reap()
+            if self._control in ready and not self._obey():
+                break
+        for pid in self._hosts:
+            end(pid)
+
+    def _obey(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 8)
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            word, number = line.split()
+            if word == b"fork":
+                self._fork(descriptors.pop(0), int(number))
+            elif int(number) in self._hosts:
+                end(int(number))
+        return bool(data)
+
+    def _fork(self, descriptor: int, threads: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._become(socket.socket(fileno=descriptor), threads)
+        os.close(descriptor)
+        self._hosts.add(pid)
+        self._say({"forked": pid})
+
+    def _become(self, its_end: socket.socket, threads: int) -> None:
+        """In the child: forget the server, then work as a host; never returns."""
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in self._inherited:
+                each.close()
+            die_with_parent()
+        except BaseException:
+            os._exit(71)  # a child that is half a server must not go on
+        serve(its_end, threads)
+
+    def _reap(self) -> None:
+        for pid in list(self._hosts):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                self._hosts.discard(pid)
+                self._say({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def _say(self, words: dict[str, int]) -> None:
+        with contextlib.suppress(OSError):
+            self._control.sendall(orjson.dumps(words) + b"\n")
+
+
+def wake_up(number: int, frame: FrameType | None) -> None:
+    """A child ended: the wakeup descriptor tells the loop, this only keeps the signal from being ignored."""
+
+
+def end(pid: int) -> None:
+    """Kill a host and what it started: it leads a session of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends, should the server itself be killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def preload() -> None:
+    """Import what hosts will need; what is not installed is left out."""
+    for name in PRELOAD:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    gc.collect()
+    gc.freeze()  # shared pages stay shared: the collector does not write into them
+
+
+def main() -> None:
+    preload()
+    ForkServer(socket.socket(fileno=int(sys.argv[1]))).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What front and host say to each other: framed messages over one stream socket.
+
+A frame is a header of 13 bytes (length of the payload, kind, number of the call or load it belongs to;
+big-endian) and the payload. Payloads are JSON, except RESULT, which carries the two JSON texts of a
+result side by side so that neither end parses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+from typing import cast
+
+from ...models import Result
+
+HEADER = struct.Struct(">IBQ")
+RESULT = struct.Struct(">BI")
+BUFFER = 2 * 1024 * 1024
+"""Bytes of socket buffer; at the default of 208 KiB a frame of 1 MB takes three times as long."""
+
+
+class Kind(IntEnum):
+    """What a frame means; the first group goes to the host, the second comes back."""
+
+    LOAD = 1  # a Member
+    RUN = 2  # a Run
+    STOP = 3  # stop the work of this call
+    CLOSE = 4  # close the pipeline named in the payload
+    END = 5  # close everything and exit
+
+    LOADED = 16  # a Manifest
+    BROKEN = 17  # a Problem
+    EVENT = 18  # an Event
+    ENDED = 19  # a Result; the call's work is over
+    CLOSED = 20  # END is done but for the exit
+
+
+Frame = tuple[Kind, int, bytes]
+
+
+class Wire(asyncio.Protocol):
+    """One end of the conversation: calls `receive` for every frame and `lost` once at the end."""
+
+    def __init__(self, receive: Callable[[Kind, int, bytes], None], lost: Callable[[], None]) -> None:
+        self._receive = receive
+        self._lost = lost
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+
+    def send(self, kind: Kind, number: int, *payload: bytes) -> None:
+        """Queue a frame; nothing happens on a closed wire. Call on the event loop."""
+        if self._transport is not None and not self._transport.is_closing():
+            header = HEADER.pack(sum(map(len, payload)), kind, number)
+            self._transport.write(b"".join((header, *payload)))
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        while len(buffer) - start >= HEADER.size:
+            size, kind, number = HEADER.unpack_from(buffer, start)
+            end = start + HEADER.size + size
+            if len(buffer) < end:
+                break
+            payload = bytes(memoryview(buffer)[start + HEADER.size : end])
+            start = end
+            self._receive(Kind(kind), number, payload)
+        if start:
+            del buffer[:start]
+
+    def pause_writing(self) -> None:
+        self.flowing.clear()
+
+    def resume_writing(self) -> None:
+        self.flowing.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.flowing.set()
+        self._lost()
+
+
+async def connect(end: socket.socket, wire: Wire) -> None:
+    """Let `wire` speak through `end`, which it then owns."""
+    end.setblocking(False)
+    await asyncio.get_running_loop().create_connection(lambda: wire, sock=end)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends with large buffers."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    return ends
+
+
+def pack_result(result: Result) -> tuple[bytes, ...]:
+    """The payload of an ENDED frame."""
+    flags = result.is_error | (result.structured is not None) << 1
+    return RESULT.pack(flags, len(result.content)), result.content, result.structured or b""
+
+
+def unpack_result(payload: bytes) -> Result:
+    """The inverse of `pack_result`."""
+    flags, size = RESULT.unpack_from(payload)
+    middle = RESULT.size + size
+    structured = payload[middle:] if flags & 2 else None
+    return Result(content=payload[RESULT.size : middle], structured=structured, is_error=bool(flags & 1))

@@ -1,0 +1,24 @@
+"""The entry of a host that was spawned: takes over its end of the socket, then works.
+
+Started as `python -m mcp_server.engines.hosts.spawned FD THREADS`; on Windows the socket comes over stdin.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from .worker import serve
+
+
+def main() -> None:
+    where, threads = sys.argv[1:]
+    if sys.platform == "win32":
+        end = socket.fromshare(sys.stdin.buffer.read())
+    else:
+        end = socket.socket(fileno=int(where))
+    serve(end, int(threads))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The inside of a host: a process that loads pipelines and runs them for the front.
+
+It ends when the front tells it to, when the front's end of the socket closes, or when a pipeline ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+
+from ...models import Event, Member, Problem, Result, Run
+from ...pipelines import Pipeline, haystack
+from ..calls import Call
+from ..local import Workbench
+from .frames import Kind, Wire, connect, pack_result
+
+AHEAD = 256
+"""Events of one call that may wait to be sent."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(end: socket.socket, threads: int) -> None:
+    """Work for the front until it lets go; then end the process, hanging threads and all."""
+    try:
+        haystack.install()
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            runner.run(Worker(end, threads).work())
+    except BaseException:  # nothing may run on past this point: a fork has its parent's code below
+        log.exception("a host ended")
+        os._exit(70)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class Worker:
+    """Answers frames. Loads come one at a time, calls run side by side."""
+
+    def __init__(self, end: socket.socket, threads: int) -> None:
+        self._end = end
+        self._bench = Workbench(threads)
+        self._wire = Wire(self._receive, self._lost)
+        self._pipelines: dict[str, Pipeline] = {}
+        self._calls: dict[int, Call] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
+
+    async def work(self) -> None:
+        """Serve until the front says END or is gone."""
+        asyncio.get_running_loop().set_default_executor(self._bench.pool)
+        await connect(self._end, self._wire)
+        await self._over.wait()
+        for name in list(self._pipelines):
+            await self._close(name)
+        self._wire.send(Kind.CLOSED, 0)
+        self._wire.close()
+        await asyncio.sleep(0)
+
+    def _receive(self, kind: Kind, number: int, payload: bytes) -> None:
+        match kind:
+            case Kind.RUN:
+                self._run(number, Run.model_validate_json(payload))
+            case Kind.STOP:
+                if call := self._calls.get(number):
+                    call.stop()
+            case Kind.LOAD:
+                self._later(self._load(number, Member.model_validate_json(payload)))
+            case Kind.CLOSE:
+                self._later(self._close(payload.decode()))
+            case _:
+                self._over.set()
+
+    def _lost(self) -> None:
+        os._exit(0)  # the front is gone: nobody is left to answer
+
+    async def _load(self, number: int, member: Member) -> None:
+        loaded = await self._bench.load(member)
+        if isinstance(loaded, Problem):
+            self._wire.send(Kind.BROKEN, number, loaded.model_dump_json().encode())
+        else:
+            self._pipelines[member.name] = loaded
+            self._wire.send(Kind.LOADED, number, loaded.manifest.model_dump_json().encode())
+
+    def _run(self, number: int, run: Run) -> None:
+        call = self._bench.start(self._pipelines[run.pipeline], run, self._emitter(number))
+        self._calls[number] = call
+        call.when_ended(lambda result: self._ended(number, result))
+
+    def _ended(self, number: int, result: Result) -> None:
+        del self._calls[number]
+        self._wire.send(Kind.ENDED, number, *pack_result(result))
+
+    def _emitter(self, number: int) -> Callable[[Event], None]:
+        """Sends events from any thread, in order; a thread that is faster than the front waits."""
+        loop = asyncio.get_running_loop()
+        home = threading.get_ident()
+        slots = threading.Semaphore(AHEAD)
+
+        def send(payload: bytes) -> None:
+            self._wire.send(Kind.EVENT, number, payload)
+            slots.release()
+
+        def emit(event: Event) -> None:
+            if threading.get_ident() != home:
+                slots.acquire()
+                while not self._wire.flowing.is_set():
+                    time.sleep(0.005)
+            loop.call_soon_threadsafe(send, orjson.dumps(event.model_dump(), default=str))
+
+        return emit
+
+    async def _close(self, name: str) -> None:
+        if pipeline := self._pipelines.pop(name, None):
+            await self._bench.close(pipeline)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

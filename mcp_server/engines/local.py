@@ -1,0 +1,133 @@
+"""Runs pipelines in this process: for embedding, for trusted code, and inside every host.
+
+A pipeline that blocks the event loop, hangs a thread or ends the process hurts everything here; the
+default, `hosts`, is what isolates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ..errors import Broken
+from ..models import Emit, Event, Group, Manifest, Member, Problem, Result, Run
+from ..pipelines import Pipeline, haystack, load
+from ..settings import Settings
+from .calls import Call, explain
+from .places import Place, PlacesGeneration
+
+log = logging.getLogger(__name__)
+
+
+def open_workshop(settings: Settings) -> LocalWorkshop:
+    """The workshop for this process."""
+    return LocalWorkshop(Workbench(settings.threads))
+
+
+class Workbench:
+    """Loads pipelines and starts calls in this process; blocking ones share a bounded pool of threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="pipeline")
+
+    async def load(self, member: Member) -> Pipeline | Problem:
+        """Load in a thread; whatever the pipeline's code does there comes back as a problem."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, attempt, member)
+
+    def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
+        """Begin a run. `emit` is called from any thread."""
+        return Call(pipeline, run, emit, self.pool)
+
+    async def close(self, pipeline: Pipeline) -> None:
+        """Let the pipeline clean up, whatever its code does."""
+        await asyncio.get_running_loop().run_in_executor(self.pool, end, pipeline)
+
+
+def attempt(member: Member) -> Pipeline | Problem:
+    """Load a pipeline; a problem instead of any exception."""
+    haystack.install()
+    try:
+        return load(member.name, member.root)
+    except Broken as broken:
+        return broken.problem
+    except BaseException as error:  # foreign code runs while loading: may raise anything
+        return Problem(message=explain(error))
+
+
+def end(pipeline: Pipeline) -> None:
+    """Close a pipeline; an error in its teardown is logged, there is nobody to tell."""
+    try:
+        pipeline.close()
+    except BaseException as error:  # foreign code: teardown may raise anything
+        log.warning("%s did not close: %s", pipeline.manifest.tool["name"], explain(error))
+
+
+class LocalWorkshop:
+    """Opens generations in this process."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def open(self, group: Group) -> LocalGeneration:
+        """Begin to load the group, one pipeline after the other."""
+        return LocalGeneration(group, self._bench)
+
+    async def shut(self) -> None:
+        """Take no more work; threads that hang are left behind."""
+        self._bench.pool.shutdown(wait=False, cancel_futures=True)
+
+
+class LocalPlace(Place):
+    """A pipeline in this process."""
+
+    pipeline: Pipeline
+
+
+class LocalGeneration(PlacesGeneration[LocalPlace]):
+    """The pipelines of a group, loaded in this process."""
+
+    def __init__(self, group: Group, bench: Workbench) -> None:
+        super().__init__(group, {member.name: LocalPlace(member) for member in group.members})
+        self._bench = bench
+        self._loading = asyncio.create_task(self._load())
+
+    async def attempt(self, place: LocalPlace, run: Run, emit: Emit, deadline: float) -> Result:
+        """Run on the loop or in a thread; events arrive in order, then the result."""
+        if broken := await self.ready(place):
+            return broken
+        news: asyncio.Queue[Event | Result] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        call = self._bench.start(place.pipeline, run, lambda event: push(loop, news, event))
+        call.when_ended(news.put_nowait)
+        try:
+            while not isinstance(item := await news.get(), Result):
+                await emit(item)
+        except BaseException:  # cancelled, or out of time: the work must not go on
+            call.stop()
+            raise
+        return item
+
+    async def let_go(self, place: LocalPlace) -> None:
+        """Close one pipeline."""
+        await place.known.wait()
+        if isinstance(place.outcome, Manifest):
+            await self._bench.close(place.pipeline)
+
+    async def end(self) -> None:
+        """Close every pipeline that was not released before."""
+        for place in self.places.values():
+            await self.let_go(place)
+
+    async def _load(self) -> None:
+        for place in self.places.values():
+            loaded = await self._bench.load(place.member)
+            if not isinstance(loaded, Problem):
+                place.pipeline = loaded
+            self.settle(place, loaded if isinstance(loaded, Problem) else loaded.manifest)
+
+
+def push(loop: asyncio.AbstractEventLoop, news: asyncio.Queue[Event | Result], event: Event) -> None:
+    """Queue an event from any thread."""
+    loop.call_soon_threadsafe(news.put_nowait, event)
