@@ -35,7 +35,6 @@ class Kind(IntEnum):
     BROKEN = 17  # a Problem
     EVENT = 18  # an Event
     ENDED = 19  # a Result; the call's work is over
-    CLOSED = 20  # END is done but for the exit
 
 
 Frame = tuple[Kind, int, bytes]

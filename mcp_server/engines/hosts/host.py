@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,8 @@ LEAVE_TIME = 5.0
 """The same for a run whose caller has gone: what is nearly done need not cost a host."""
 EXIT_TIME = 10.0
 """Seconds a host gets to close its pipelines before it is killed."""
+
+log = logging.getLogger(__name__)
 
 MANY = 100
 """Waiting events of one call from which on chunks are joined: a slow client costs text, not objects."""
@@ -83,7 +86,7 @@ class Host:
         self._status: int | None = None
         self._why: str | None = None
         self._gone = asyncio.Event()
-        self._closed = asyncio.Event()
+        self._fewer = asyncio.Event()
         self.victims: frozenset[str] = frozenset()
         """Pipelines that were in flight or loading when it died."""
         self.loading: str | None = None
@@ -154,7 +157,8 @@ class Host:
     async def idle(self) -> None:
         """Wait until no call is in flight but those told to stop."""
         while any(not each.stopping for each in self._calls.values()):
-            await asyncio.sleep(0.05)
+            self._fewer.clear()
+            await self._fewer.wait()
 
     def close(self, name: str) -> None:
         """Close one pipeline; the caller knows that none of its calls is in flight."""
@@ -178,6 +182,7 @@ class Host:
     def _stop(self, number: int, grace: float, stuck: Stuck) -> None:
         if pending := self._calls.get(number):
             pending.stopping = True
+            self._fewer.set()
             self._wire.send(Kind.STOP, number)
             asyncio.get_running_loop().call_later(grace, self._look, number, stuck)
 
@@ -189,6 +194,7 @@ class Host:
         match kind:
             case Kind.ENDED:
                 if pending := self._calls.pop(number, None):
+                    self._fewer.set()
                     pending.put(unpack_result(payload))
             case Kind.EVENT:
                 if pending := self._calls.get(number):
@@ -198,7 +204,7 @@ class Host:
             case Kind.BROKEN:
                 self._settle(number, Problem.model_validate_json(payload))
             case _:
-                self._closed.set()
+                log.error("a host sent a frame that is not for the front: %s", kind.name)
 
     def _settle(self, number: int, outcome: Outcome) -> None:
         if (future := self._loads.get(number)) and not future.done():
@@ -228,6 +234,7 @@ class Host:
             if not future.done():
                 future.set_exception(died)
         self._calls.clear()
+        self._fewer.set()
         self._ended(self)
 
 

@@ -19,11 +19,12 @@ from typing import Protocol
 import orjson
 
 BASIC = (
-    "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+    "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SHELL", "TMPDIR", "TZ", "USER",
+    "VIRTUAL_ENV",
     "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_CACHE_HOME",
     "COMSPEC", "PATHEXT", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE",
 )  # fmt: skip
-"""Variables every host sees; all others only by name, so that a pipeline cannot leak a key it was not given."""
+"""Variables every host sees. All others only by name: a pipeline cannot leak a key it was not given."""
 
 FIXED = {"HAYSTACK_TELEMETRY_ENABLED": "false", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 """Telemetry stays off; OpenBLAS would start threads, and only a process without threads may fork."""
@@ -68,7 +69,7 @@ def open_launcher(variables: Mapping[str, str], threads: int) -> Launcher:
 
 
 class SpawnLauncher:
-    """A fresh interpreter per host, for systems where forking is not safe. Windows hands the socket over stdin."""
+    """A fresh interpreter per host, where forking is not safe. Windows hands the socket over stdin."""
 
     def __init__(self, variables: Mapping[str, str], threads: int) -> None:
         self._variables = variables

@@ -33,8 +33,8 @@ def serve(end: socket.socket, threads: int) -> None:
     """Work for the front until it lets go; then end the process, hanging threads and all."""
     try:
         haystack.install()
-        with asyncio.Runner(loop_factory=fast_loop()) as runner:
-            runner.run(Worker(end, threads).work())
+        runner = asyncio.Runner(loop_factory=fast_loop())
+        runner.run(Worker(end, threads).work())  # and never closed: that would join the threads
     except BaseException:  # nothing may run on past this point: a fork has its parent's code below
         log.exception("a host ended")
         os._exit(70)
@@ -67,14 +67,12 @@ class Worker:
 
     async def work(self) -> None:
         """Serve until the front says END or is gone."""
-        asyncio.get_running_loop().set_default_executor(self._bench.pool)
+        asyncio.get_running_loop().set_default_executor(self._bench.pool)  # for `asyncio.to_thread`
         await connect(self._end, self._wire)
         await self._over.wait()
         for name in list(self._pipelines):
             await self._close(name)
-        self._wire.send(Kind.CLOSED, 0)
         self._wire.close()
-        await asyncio.sleep(0)
 
     def _receive(self, kind: Kind, number: int, payload: bytes) -> None:
         match kind:
