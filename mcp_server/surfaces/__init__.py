@@ -8,6 +8,13 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
+BODY_LIMIT = 16 * 2**20
+"""Bytes of the largest request any surface accepts: a deploy with its files as JSON."""
+
+
+def nothing() -> None:
+    """A surface without long streams has none to end."""
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -15,3 +22,5 @@ class Surface:
 
     routes: Sequence[BaseRoute]
     lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+    close_streams: Callable[[], None] = nothing
+    """Ends the streams that clients hold open for good; called when the server is asked to stop."""

@@ -1,0 +1,119 @@
+"""The guard: what every HTTP request must satisfy before any route sees it.
+
+A page in the operator's browser can reach a server on loopback, by a cross-origin request or by making a
+name of its own point here (DNS rebinding). Both are told by the Host and Origin headers (MCP, transports,
+security warning), so these are compared exactly, on every route and method.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .surfaces import BODY_LIMIT
+from .surfaces.rest import REQUEST_ID, error_response
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+WEB_PORTS = {"http": 80, "https": 443}
+SIZE = re.compile(r"[0-9]{1,10}")
+IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+"""A request id we take over from a caller: it is echoed and logged."""
+
+
+class Guard:
+    """ASGI middleware. Answers 400, 403, 413 or 421, or lets the request through with an id."""
+
+    def __init__(
+        self, app: ASGIApp, *, host: str, hosts: Iterable[str] = (), origins: Iterable[str] = ()
+    ) -> None:
+        self._app = app
+        self._names = {*LOOPBACK, f"[{host}]" if ":" in host else host.lower()}
+        self._hosts = {each.lower() for each in hosts}
+        self._origins = {each.lower().rstrip("/") for each in origins}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        identity = request_id(scope)
+        scope.setdefault("state", {})["request_id"] = identity
+        if fault := self._fault(scope):
+            await error_response(Request(scope), *fault)(scope, receive, send)
+        else:
+            await self._app(scope, limited(receive), labelled(send, identity))
+
+    def _fault(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and reason to refuse with."""
+        hosts, origins = values(scope, b"host"), values(scope, b"origin")
+        if len(hosts) != 1 or len(origins) > 1 or not scope["path"].startswith("/"):
+            return 400, "A request needs one Host header, one Origin header at most, and a path."
+        allowed = self._allowed(scope)
+        if hosts[0] not in allowed:
+            return 421, "The Host header does not name this server; --allowed-hosts adds names."
+        if origins and origins[0] not in self._origins | pages(allowed):
+            return 403, "Pages of this origin may not call this server; --allowed-origins adds origins."
+        if any(
+            not SIZE.fullmatch(size) or int(size) > BODY_LIMIT for size in values(scope, b"content-length")
+        ):
+            return 413, too_large()
+        return None
+
+    def _allowed(self, scope: Scope) -> set[str]:
+        """The values of Host that mean this server, at the port where the request came in."""
+        port = (scope.get("server") or ("", None))[1]
+        own = {f"{name}:{port}" for name in self._names}
+        bare = self._names if port in (None, WEB_PORTS.get(scope["scheme"])) else set[str]()
+        return own | bare | self._hosts
+
+
+def values(scope: Scope, name: bytes) -> list[str]:
+    """Every value of a header, in lower case and without blanks around."""
+    return [value.decode("latin-1").strip().lower() for key, value in scope["headers"] if key == name]
+
+
+def pages(hosts: set[str]) -> set[str]:
+    """The origins of pages that these hosts serve."""
+    return {f"{scheme}://{host}" for scheme in WEB_PORTS for host in hosts}
+
+
+def request_id(scope: Scope) -> str:
+    """The caller's id for this request if it is fit to be echoed, else a new one."""
+    given = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-request-id"]
+    return given[0] if given and IDENTITY.fullmatch(given[0]) else os.urandom(12).hex()
+
+
+def limited(receive: Receive) -> Receive:
+    """A `receive` that refuses a body which grows beyond the limit while it comes in."""
+    size = 0
+
+    async def count() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > BODY_LIMIT:
+            raise HTTPException(413, too_large())
+        return message
+
+    return count
+
+
+def labelled(send: Send, identity: str) -> Send:
+    """A `send` that puts the request's id on the response."""
+
+    async def label(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)[REQUEST_ID] = identity
+        await send(message)
+
+    return label
+
+
+def too_large() -> str:
+    """The reason for 413."""
+    return f"The body is larger than {BODY_LIMIT} bytes."

@@ -1,0 +1,30 @@
+"""The MCP surface: pipelines and management verbs as tools, on HTTP and on stdio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from ...server import Server
+from .. import Surface
+from .http import StreamableHttp, routes
+from .protocol import ProtocolServer
+from .stdio import serve_stdio
+
+__all__ = ["ProtocolServer", "serve_stdio", "surface"]
+
+
+def surface(server: Server) -> Surface:
+    """The protocol over HTTP; its lifespan needs `server` to be open."""
+    protocol = ProtocolServer(server)
+    streamable = StreamableHttp(protocol)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        async with protocol.announcing(), streamable.open():
+            try:
+                yield
+            finally:
+                protocol.changes.close()
+
+    return Surface(routes(protocol, streamable), lifespan, protocol.changes.close)

@@ -1,0 +1,91 @@
+"""The REST surface: how the server and its pipelines are doing, and how errors look over HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..errors import Conflict, Invalid, NotFound, ServerError, Unavailable
+from ..models import Json, Status
+from ..server import Server
+from . import Surface
+
+CODES: tuple[tuple[type[ServerError], int], ...] = (
+    (NotFound, 404),
+    (Invalid, 400),
+    (Conflict, 409),
+    (Unavailable, 503),
+)
+"""Which refusal has which HTTP status; any other is 500."""
+
+WORDS = {
+    400: "invalid_request_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "method_not_allowed_error",
+    409: "conflict_error",
+    413: "request_too_large_error",
+    421: "misdirected_request_error",
+    503: "unavailable_error",
+}
+"""The `type` that goes with an HTTP status; any other is `server_error`."""
+
+RETRY_AFTER = {"Retry-After": "1"}
+REQUEST_ID = "X-Request-ID"
+
+
+def surface(server: Server) -> Surface:
+    """`GET /status` and `GET /status/{name}`, with and without a slash at the end."""
+
+    async def status(request: Request) -> Response:
+        details = server.catalog.statuses()
+        serving = [each.name for each in details if each.status == "running"]
+        return JSONResponse({"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))})
+
+    async def pipeline_status(request: Request) -> Response:
+        found = server.catalog.status(request.path_params["name"])
+        up = "Up!" if found.status == "running" else found.status
+        details = dumped(found.model_copy(update={"status": up}))
+        return JSONResponse({"status": up, "pipeline": details.pop("name"), "state": found.status} | details)
+
+    paths: dict[str, Callable[[Request], Any]] = {"/status": status, "/status/{name}": pipeline_status}
+    return Surface([Route(path + end, do) for path, do in paths.items() for end in ("", "/")])
+
+
+def dumped(status: Status) -> Json:
+    """A status as callers see it, without what is not known."""
+    return status.model_dump(mode="json", exclude_none=True)
+
+
+async def answer_refusal(request: Request, error: Exception) -> Response:
+    """The answer to a refusal of the core."""
+    code = next((code for kind, code in CODES if isinstance(error, kind)), 500)
+    return error_response(request, code, str(error), RETRY_AFTER if code == 503 else {})
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """The answer when no route fits, or a route refuses in HTTP's own terms."""
+    assert isinstance(error, HTTPException)
+    return error_response(request, error.status_code, error.detail, error.headers or {})
+
+
+async def answer_fault(request: Request, error: Exception) -> Response:
+    """The answer to an error nobody handled; its traceback is logged by the HTTP server."""
+    return error_response(request, 500, "The server failed inside; its log says why.")
+
+
+def error_response(
+    request: Request, code: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """One shape for every error: OpenAI's `error`, FastAPI's `detail`, and what helps to find it in a log."""
+    identity: str = request.state.request_id
+    error = {"message": message, "type": WORDS.get(code, "server_error"), "code": code}
+    timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    body = {"error": error, "detail": message, "request_id": identity, "timestamp": timestamp}
+    return JSONResponse(body, code, {**(headers or {}), REQUEST_ID: identity})
