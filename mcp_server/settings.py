@@ -1,58 +1,103 @@
 """What a person may set. Rising order: defaults, `mcp-server.toml`, `.env`, environment, flags.
 
 Every setting is spelled the same everywhere: `call_timeout` in the file, `MCP_SERVER_CALL_TIMEOUT` in the
-environment, `--call-timeout` on the command line. The file and `.env` are read from the working directory.
+environment and in `.env`, `--call-timeout` on the command line. The file and `.env` are read from the
+working directory.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import tomllib
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
-FILE = "mcp-server.toml"
+from .errors import Unusable
+
+FILE = Path("mcp-server.toml")
+DOTENV = Path(".env")
+PREFIX = "MCP_SERVER_"
 
 
 class Settings(BaseSettings):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MCP_SERVER_", env_file=".env", toml_file=FILE, extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=DOTENV,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     folder: Path | None = Field(None, description="The folder with the pipelines.")
     state: Path | None = Field(
-        None, description="Where the server keeps its own files. Default: one per folder, in the user's data folder."
+        None,
+        description="Where the server keeps its own files. Default: a place in user data, one per folder.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(1416, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further values of the Host header to answer to, as name or name:port."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web pages of other origins that may call, such as https://example.com."
+    )
     reload: bool = Field(False, description="Notice changes in the folder and serve them.")
     engine: Literal["hosts", "local"] = Field(
         "hosts", description="Where pipelines run: in worker processes, or in this one."
     )
-    env: tuple[str, ...] = Field((), description="Environment variables every pipeline may see, by name.")
-    call_timeout: float = Field(300.0, gt=0, description="Seconds a call may take unless its pipeline says otherwise.")
-    max_timeout: float = Field(3600.0, gt=0, description="Longest timeout a pipeline or a caller may ask for.")
+    env: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Environment variables every pipeline may see: their names, separated by commas."
+    )
+    call_timeout: float = Field(
+        300.0, gt=0, description="Seconds a call may take unless its pipeline says otherwise."
+    )
+    max_timeout: float = Field(
+        3600.0, gt=0, description="Longest timeout a pipeline or a caller may ask for."
+    )
     load_timeout: float = Field(120.0, gt=0, description="Seconds a pipeline may take to load.")
     threads: int = Field(32, ge=1, description="Threads in a host for pipelines that block.")
-    drain_timeout: float = Field(20.0, ge=0, description="Seconds that calls in flight get when the server stops.")
+    result_limit: int = Field(
+        4 * 1024 * 1024, ge=1024, description="Bytes a result may have; a larger one is an error."
+    )
+    drain_timeout: float = Field(
+        20.0, ge=0, description="Seconds that calls in flight get when the server stops."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
+
+    @field_validator("env", "allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """`A,B` as a shell writes it, or a list as the file does."""
+        if not isinstance(value, str):
+            return value
+        return [name.strip() for name in value.split(",") if name.strip()]
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags over environment over `.env` over the file."""
-        file = TomlConfigSettingsSource(settings_cls)
-        return sources["init_settings"], sources["env_settings"], sources["dotenv_settings"], file
+        return init_settings, env_settings, dotenv_settings, InitSettingsSource(settings_cls, _file_values())
 
     def state_folder(self) -> Path:
         """Where this server keeps its own files; the same folder of pipelines always gives the same place."""
@@ -64,7 +109,45 @@ class Settings(BaseSettings):
         key = hashlib.sha256(str(real).encode()).hexdigest()[:12]
         return Path(platformdirs.user_data_dir("mcp-server")) / f"{real.name}-{key}"
 
+    def variable(self, name: str) -> str | None:
+        """What a pipeline gets for the variable `name`: the environment's value, else the one in `.env`.
+
+        None if neither has it. `.env` is read at each question, so that a reload sees what was changed.
+        """
+        if name in os.environ:
+            return os.environ[name]
+        return dotenv_values(DOTENV).get(name)
+
 
 def given(**flags: Any) -> Settings:
-    """Settings with the flags that were really given (not None) on top."""
-    return Settings(**{name: value for name, value in flags.items() if value is not None})
+    """Settings with the flags that were really given (not None) on top.
+
+    Raises `Unusable`, in one line that names each faulty setting, for values that do not fit, and for a
+    file that cannot be read or holds a name that is no setting.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'][:1]))}: {fault['msg']}" for fault in error.errors())
+        raise Unusable("; ".join(faults)) from None
+    except UnicodeDecodeError:
+        raise Unusable(f"{DOTENV} is not UTF-8 text") from None
+
+
+def _file_values() -> dict[str, Any]:
+    """What the settings file holds; empty without a file."""
+    try:
+        values = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{FILE} cannot be read: {error}") from None
+    for name in values:
+        if name not in Settings.model_fields:
+            raise Unusable(f"{FILE}: there is no setting {name!r}{_suggestion(name)}")
+    return values
+
+
+def _suggestion(name: str) -> str:
+    near = get_close_matches(name, Settings.model_fields, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

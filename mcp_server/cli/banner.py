@@ -1,0 +1,102 @@
+"""What `mcp-server run` tells the person who started it: addresses, tools, how to connect a client."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..models import Status
+from ..settings import DOTENV, FILE, Settings
+
+LONGEST = 100
+"""Characters of a description that are shown."""
+UNREPEATED = {"folder", "host", "port", "allowed_hosts", "allowed_origins"}
+"""What a command that speaks stdio does not repeat: the folder is its argument, and it has no address."""
+
+
+def addresses(url: str, folder: Path) -> str:
+    """Where it listens, and what it serves."""
+    return (
+        f"Serving {folder}\n"
+        f"  Streamable HTTP  {url}/mcp\n"
+        f"  SSE              {url}/sse\n"
+        f"  Status           {url}/status\n"
+    )
+
+
+def tools(statuses: Iterable[Status]) -> str:
+    """The tools that serve; then those that do not, each with its reason."""
+    known = sorted(statuses, key=lambda status: status.name)
+    width = max((len(status.name) for status in known), default=0)
+    serving = [_line(s, width, _first_sentence(s.description or "")) for s in known if s.status == "running"]
+    resting = [_line(s, width, _reason(s)) for s in known if s.status != "running"]
+    parts = ["\n".join(["Tools", *(serving or ["  none yet"])])]
+    if resting:
+        parts.append("\n".join(["Not served", *resting]))
+    return "\n\n".join(parts) + "\n"
+
+
+def clients(settings: Settings, url: str) -> str:
+    """Configurations to paste: one with absolute paths for clients that start the server, one by URL."""
+    name = _server_name(settings)
+    command, *arguments = _command(settings)
+    started = {"mcpServers": {name: {"command": command, "args": arguments}}}
+    reached = {"mcpServers": {name: {"type": "http", "url": f"{url}/mcp"}}}
+    return (
+        "Connect a client: one that starts the server itself (Claude Desktop, Cursor, …)\n"
+        f"  {json.dumps(started, ensure_ascii=False)}\n"
+        "or one that connects to this server (Claude Code, Cursor, …)\n"
+        f"  {json.dumps(reached, ensure_ascii=False)}\n"
+    )
+
+
+def _line(status: Status, width: int, text: str) -> str:
+    return f"  {status.name:<{width}}  {text}".rstrip()
+
+
+def _reason(status: Status) -> str:
+    if status.status == "undeployed":
+        return f'undeployed; deploy_pipeline(name="{status.name}", files={{}}) brings it back'
+    return f"{status.status}: {_plain(status.error)}" if status.error else status.status
+
+
+def _first_sentence(text: str) -> str:
+    """Up to the first full stop, in one line, at most `LONGEST` characters."""
+    sentence = re.split(r"(?<=[.!?])\s|\n\s*\n", text.strip(), maxsplit=1)[0]
+    plain = _plain(sentence)
+    return plain if len(plain) <= LONGEST else plain[: LONGEST - 1].rstrip() + "…"
+
+
+def _plain(text: str) -> str:
+    """In one line and without control characters: whoever deploys must not steer this terminal."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def _server_name(settings: Settings) -> str:
+    """The folder's name as a client accepts it; short, because clients put it before every tool's name."""
+    name = settings.folder.name if settings.folder else ""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:20] or "haystack"
+
+
+def _command(settings: Settings) -> list[str]:
+    """What starts this server again with the same settings, from any directory."""
+    script = Path(sys.executable).with_name("mcp-server.exe" if sys.platform == "win32" else "mcp-server")
+    program = [str(script)] if script.is_file() else [sys.executable, "-m", "mcp_server"]
+    here = ["-C", str(Path.cwd())] if DOTENV.is_file() or FILE.is_file() else []
+    return [*program, "run", str(settings.folder), "--stdio", *here, *_flags(settings)]
+
+
+def _flags(settings: Settings) -> list[str]:
+    """The settings that differ from their defaults, as flags; without those that mean nothing on stdio."""
+    changed = settings.model_dump(exclude=UNREPEATED, exclude_defaults=True)
+    return [word for name, value in sorted(changed.items()) for word in _flag(name, value)]
+
+
+def _flag(name: str, value: float | str | Path | tuple[str, ...]) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if value is True:
+        return [flag]
+    return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]

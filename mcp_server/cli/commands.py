@@ -1,0 +1,89 @@
+"""The commands and their flags. A flag per setting, made from `Settings`, so that none can be forgotten."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from ..errors import Unusable
+from ..settings import Settings, given
+from . import listener, places
+
+DISTRIBUTION = "haystack-mcp-server"
+
+
+def start() -> None:
+    """Run the command line and exit. Every refusal is one line on stderr and status 2; never a traceback."""
+    try:
+        status = program.main(prog_name="mcp-server", standalone_mode=False)
+    except click.ClickException as error:
+        sys.exit(_refused(error.format_message()))
+    except Unusable as error:
+        sys.exit(_refused(str(error)))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)  # 128 + SIGINT, as shells have it
+    sys.exit(status)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=DISTRIBUTION, message="%(prog)s %(version)s")
+@click.pass_context
+def program(context: click.Context) -> None:
+    """Serve a folder of Haystack pipelines as Model Context Protocol tools."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@program.command()
+@click.argument("folder", required=False)
+@click.option("--stdio", is_flag=True, help="Speak the protocol on stdin and stdout; open no port.")
+@click.option(
+    "-C", "--directory", metavar="DIRECTORY", help="Work there: mcp-server.toml and .env are read there."
+)
+def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) -> None:
+    """Serve the pipelines of FOLDER; without it, those of the current folder.
+
+    Each flag is also a setting: --call-timeout is call_timeout in mcp-server.toml, and
+    MCP_SERVER_CALL_TIMEOUT in .env and in the environment. Flags win.
+    """
+    if directory is not None:
+        places.enter(directory)
+    settings = places.checked(given(folder=folder, **flags))
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if stdio:
+        from . import stdio as serving  # the server's imports would slow down `--help` and every refusal
+
+        serving.serve(settings)
+    else:
+        listening = listener.listen(settings.host, settings.port)  # first: clients queue while we import
+        from . import http as serving
+
+        serving.serve(settings, listening)
+
+
+def _flag(name: str, field: FieldInfo) -> click.Option:
+    """The flag of a setting. Values stay text: `Settings` alone judges what fits."""
+    flag = "--" + name.replace("_", "-")
+    if field.annotation is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=field.description)
+    default = f" Default: {field.default}." if field.default not in (None, ()) else ""
+    return click.Option([flag], metavar=_metavar(field.annotation), help=f"{field.description}{default}")
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    return {int: "NUMBER", float: "SECONDS"}.get(annotation, "TEXT")
+
+
+run.params.extend(_flag(name, field) for name, field in Settings.model_fields.items() if name != "folder")
+
+
+def _refused(reason: str) -> int:
+    """Say why on stderr, in one line."""
+    click.echo(f"mcp-server: {' '.join(reason.split())}", err=True)
+    return 2

@@ -1,0 +1,136 @@
+"""Serving over HTTP: uvicorn on a socket that already listens, what it tells its user, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+import anyio
+import click
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..app import create_app
+from ..server import Server
+from ..settings import Settings
+from . import banner
+from .leaving import end_within
+
+PATIENCE = 8.0
+"""Seconds to wait for pipelines that still load before the tools are printed."""
+CLOSING = 10.0
+"""Seconds that everything but the calls in flight may take to stop."""
+
+
+def serve(settings: Settings, listening: socket.socket) -> None:
+    """Serve until a signal says stop; returns after the calls in flight ended or ran out of time."""
+    host, port = listening.getsockname()[:2]
+    settings = settings.model_copy(update={"port": port})
+    Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}").run([listening])
+
+
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves the application: quietly, and believing no proxy."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="asyncio" if sys.platform == "win32" else "uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+    )
+
+
+class Calls:
+    """Counts the requests that carry calls, so that a stopping server knows when the last one is answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        self.open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.open -= 1
+
+
+class Front(uvicorn.Server):
+    """Uvicorn that drains first.
+
+    uvicorn ends every event stream as soon as it is told to exit, those that carry the answer of a call
+    too. So the first signal only stops new connections and ends the streams that listen; the exit comes
+    when the last call is answered, or `drain_timeout` later. A second signal ends the process at once.
+    """
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        app = create_app(settings)
+        self._server: Server = app.state.server
+        self._close_streams: Callable[[], None] = app.state.close_streams
+        self._calls = Calls(app)
+        self._url = url
+        self._deadline: float | None = None
+        super().__init__(configuration(self._calls))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self._telling = asyncio.create_task(self._tell())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; nothing more is told."""
+        self._telling.cancel()
+        await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every 0.1 s: True once it is time to exit."""
+        if self._deadline is not None:
+            for accepting in self.servers:
+                accepting.close()
+            self._close_streams()
+            self.should_exit = not self._calls.open or time.monotonic() >= self._deadline
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal arrived. Unlike uvicorn's own, this keeps the exit status 0."""
+        if self._deadline is not None:
+            os._exit(128 + sig)
+        drain = self._server.settings.drain_timeout
+        self._deadline = time.monotonic() + drain
+        end_within(drain + CLOSING)
+
+    async def _tell(self) -> None:
+        settings = self._server.settings
+        assert settings.folder is not None  # the command line saw to it
+        _print(banner.addresses(self._url, settings.folder))
+        with anyio.move_on_after(PATIENCE):
+            await self._loaded()
+        _print(banner.tools(self._server.catalog.statuses()))
+        _print(banner.clients(settings, self._url))
+
+    async def _loaded(self) -> None:
+        catalog = self._server.catalog
+        await catalog.ready(PATIENCE)
+        while any(status.status == "loading" for status in catalog.statuses()):  # noqa: ASYNC110 - no event says so
+            await anyio.sleep(0.1)
+
+
+def _print(text: str) -> None:
+    """On stdout; a reader that went away (`| head`) does not stop the server."""
+    with suppress(OSError):
+        click.echo(text)
+        sys.stdout.flush()

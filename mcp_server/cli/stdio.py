@@ -1,0 +1,39 @@
+"""Serving over stdin and stdout, for a client that started this process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import anyio
+
+from ..server import Server
+from ..settings import Settings
+from ..surfaces.mcp.stdio import serve_stdio
+from .leaving import end_within
+
+CLOSING = 5.0
+"""Seconds that stopping may take: clients kill a server that lingers, and its pipelines with it."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until stdin ends or a signal says stop. Nothing but protocol goes to stdout."""
+    anyio.run(_serve, settings, backend_options={"use_uvloop": sys.platform != "win32"})
+
+
+async def _serve(settings: Settings) -> None:
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":
+            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+        try:
+            await serve_stdio(Server(settings))
+        finally:
+            end_within(CLOSING)
+            tasks.cancel_scope.cancel()
+
+
+async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            end_within(CLOSING)
+            scope.cancel()
