@@ -138,6 +138,15 @@ class Group(Noun):
     """Where it runs; None for the engine of the settings."""
 
 
+class Limits(Noun):
+    """What a process that runs pipelines may use."""
+
+    threads: int
+    """Threads for pipelines that block."""
+    result: int
+    """Bytes of a result, content and structured content together."""
+
+
 class Caller(Noun):
     """Who calls, and from which surface."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-import anyio
+import anyio.lowlevel
 
 from .catalog import Catalog
 from .engines import Engine
-from .errors import NotFound
 from .models import Caller, Emit, Event, Json, Run
 from .settings import Settings
 
@@ -42,12 +41,13 @@ class Runs:
             caller=caller,
             timeout=min(wanted, self._settings.max_timeout),
         )
-        result = None
+        failed = True
         try:
             result = await self._engine.run(run, emit)
+            failed = result.is_error
         finally:
-            self._catalog.count(name, failed=result is None or result.is_error)
-        status = "failed" if result.is_error else "done"
+            self._catalog.count(name, failed=failed)
+        status = "failed" if failed else "done"
         return run.model_copy(update={"result": result, "status": status, "finished": time.time()})
 
 

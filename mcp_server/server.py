@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from importlib import import_module
 
 from .catalog import Catalog
-from .engines import Engine
+from .engines.routing import RoutingEngine
 from .runs import Runs
 from .settings import Settings
 
@@ -20,7 +19,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = open_engine(settings)
+        self.engine = RoutingEngine(settings)
         self.catalog = Catalog(settings, self.engine)
         self.runs = Runs(self.catalog, self.engine, settings)
         self._stack = AsyncExitStack()
@@ -32,9 +31,3 @@ class Server:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
-
-
-def open_engine(settings: Settings) -> Engine:
-    """The engine the settings name."""
-    module = import_module(f".engines.{settings.engine}", __package__)
-    return module.open_engine(settings)

@@ -31,12 +31,15 @@ log = logging.getLogger(__name__)
 class Call:
     """A run of a loaded pipeline. Made on the event loop, which must be the one that runs it."""
 
-    def __init__(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor) -> None:
+    def __init__(
+        self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor, limit: int
+    ) -> None:
         self._pipeline = pipeline
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._context = Context(run.id, run.caller, emit)
         self._thread = Thread()
+        self._limit = limit
         work = self._in_thread(pool) if pipeline.manifest.blocking else self._on_loop()
         self._task = self._loop.create_task(work)
 
@@ -55,7 +58,7 @@ class Call:
     async def _on_loop(self) -> Result:
         current.set(self._context)
         try:
-            return render(await self._pipeline.call(self._run.inputs, self._context))
+            return self._bounded(await self._pipeline.call(self._run.inputs, self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
 
@@ -67,9 +70,16 @@ class Call:
         try:
             with self._thread:
                 self._context.check()
-                return render(self._pipeline.call(self._run.inputs, self._context))
+                return self._bounded(self._pipeline.call(self._run.inputs, self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
+
+    def _bounded(self, value: object) -> Result:
+        result = render(value)
+        size = len(result.content) + len(result.structured or b"")
+        if size <= self._limit:
+            return result
+        return failure(f"The result has {size:,} bytes, more than the {self._limit:,} allowed. Ask for less.")
 
     def _failed(self, error: BaseException) -> Result:
         if self._context.cancelled and isinstance(error, Stopped | asyncio.CancelledError):

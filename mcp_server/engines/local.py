@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import Broken
-from ..models import Emit, Event, Group, Manifest, Member, Problem, Result, Run
+from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Result, Run
 from ..pipelines import Pipeline, haystack, load
 from ..settings import Settings
 from .calls import Call, explain
@@ -23,14 +23,15 @@ log = logging.getLogger(__name__)
 
 def open_workshop(settings: Settings) -> LocalWorkshop:
     """The workshop for this process."""
-    return LocalWorkshop(Workbench(settings.threads))
+    return LocalWorkshop(Workbench(Limits(threads=settings.threads, result=settings.result_limit)))
 
 
 class Workbench:
     """Loads pipelines and starts calls in this process; blocking ones share a bounded pool of threads."""
 
-    def __init__(self, threads: int) -> None:
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="pipeline")
+    def __init__(self, limits: Limits) -> None:
+        self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="pipeline")
+        self._limit = limits.result
 
     async def load(self, member: Member) -> Pipeline | Problem:
         """Load in a thread; whatever the pipeline's code does there comes back as a problem."""
@@ -38,7 +39,7 @@ class Workbench:
 
     def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
         """Begin a run. `emit` is called from any thread."""
-        return Call(pipeline, run, emit, self.pool)
+        return Call(pipeline, run, emit, self.pool, self._limit)
 
     async def close(self, pipeline: Pipeline) -> None:
         """Let the pipeline clean up, whatever its code does."""

@@ -62,7 +62,7 @@ class SpawningWorkshop(HostsWorkshop):
 
     def _launcher(self, names: tuple[str, ...]) -> SpawnLauncher:
         variables = environment(names, self._settings.variable)
-        launcher = self._launchers.setdefault(names, SpawnLauncher(variables, self._settings.threads))
+        launcher = self._launchers.setdefault(names, SpawnLauncher(variables, self._limits))
         assert isinstance(launcher, SpawnLauncher)
         return launcher
 
@@ -88,7 +88,12 @@ class open_bench:
     """Opens an engine of that kind; closes it and checks that it let go within its bound."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        settings = Settings(engine="local" if kind == "local" else "hosts", drain_timeout=5, load_timeout=20)
+        settings = Settings(
+            engine="local" if kind == "local" else "hosts",
+            drain_timeout=5,
+            load_timeout=20,
+            result_limit=100_000,
+        )
         self.engine = RoutingEngine(settings)
         if kind == "spawned":
             self.engine._workshops["hosts"] = SpawningWorkshop(settings)

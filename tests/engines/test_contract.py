@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from mcp_server.errors import NotFound
-from mcp_server.models import Chunk, Event, Log, Manifest, Problem, Progress, Result
+from mcp_server.models import Chunk, Event, Group, Log, Manifest, Problem, Progress, Result
 
 from .conftest import Bench, until
 
@@ -218,13 +218,18 @@ async def test_calls_beyond_the_declared_concurrency_wait_for_their_turn(bench: 
 
 
 async def test_a_discarded_generation_never_serves_and_is_closed(bench: Bench, tmp_path: Path) -> None:
-    from mcp_server.models import Group
-
     closed = tmp_path / "closed"
-    body = f"def run_api(self) -> int:\n    return 1\ndef teardown(self):\n    open({str(closed)!r}, 'w').close()"
+    teardown = f"def teardown(self):\n    open({str(closed)!r}, 'w').close()"
+    body = f"def run_api(self) -> int:\n    return 1\n{teardown}"
     generation = bench.engine.open(Group(name="g", members=(bench.member("p", body),)))
     assert isinstance((await generation.settled())["p"], Manifest)
     await bench.engine.discard(generation)
     assert closed.exists()
     with pytest.raises(NotFound):
         await bench.call("p")
+
+
+async def test_a_result_above_the_limit_is_an_error_that_says_so(bench: Bench) -> None:
+    await bench.serve(bench.member("large", "def run_api(self, size: int) -> str:\n    return 'x' * size"))
+    assert value(await bench.call("large", size=10_000)) == "x" * 10_000
+    assert "more than the 100,000 allowed" in reason(await bench.call("large", size=100_000_000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models import Group
+from ...models import Group, Limits
 from ...settings import Settings
 from .generation import HostsGeneration
 from .launcher import Launcher, environment, open_launcher
@@ -18,6 +18,7 @@ class HostsWorkshop:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._limits = Limits(threads=settings.threads, result=settings.result_limit)
         self._launchers: dict[tuple[str, ...], Launcher] = {}
 
     def open(self, group: Group) -> HostsGeneration:
@@ -32,5 +33,5 @@ class HostsWorkshop:
     def _launcher(self, names: tuple[str, ...]) -> Launcher:
         if names not in self._launchers:
             variables = environment(names, self._settings.variable)
-            self._launchers[names] = open_launcher(variables, self._settings.threads)
+            self._launchers[names] = open_launcher(variables, self._limits)
         return self._launchers[names]

@@ -1,6 +1,6 @@
 """The fork server: imports Haystack once, then forks hosts on request. A process of its own, one thread.
 
-It reads lines from its control socket: `fork THREADS` with the host's end of a socket attached, or
+It reads lines from its control socket: `fork LIMITS` (JSON) with the host's end of a socket attached, or
 `kill PID`; and writes JSON lines: {"forked": pid} and {"ended": pid, "status": n}. When the control
 socket closes it kills every host and exits, so that nothing outlives the front, not even after `kill -9`.
 Started as `python -m mcp_server.engines.hosts.forkserver FD`; the environment is the hosts' environment.
@@ -21,6 +21,7 @@ from types import FrameType
 
 import orjson
 
+from ...models import Limits
 from .worker import serve
 
 PRELOAD = (
@@ -80,22 +81,22 @@ class ForkServer:
         data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 8)
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            word, number = line.split()
+            word, _, rest = line.partition(b" ")
             if word == b"fork":
-                self._fork(descriptors.pop(0), int(number))
-            elif int(number) in self._hosts:
-                end(int(number))
+                self._fork(descriptors.pop(0), Limits.model_validate_json(rest))
+            elif int(rest) in self._hosts:
+                end(int(rest))
         return bool(data)
 
-    def _fork(self, descriptor: int, threads: int) -> None:
+    def _fork(self, descriptor: int, limits: Limits) -> None:
         pid = os.fork()
         if pid == 0:
-            self._become(socket.socket(fileno=descriptor), threads)
+            self._become(socket.socket(fileno=descriptor), limits)
         os.close(descriptor)
         self._hosts.add(pid)
         self._say({"forked": pid})
 
-    def _become(self, its_end: socket.socket, threads: int) -> None:
+    def _become(self, its_end: socket.socket, limits: Limits) -> None:
         """In the child: forget the server, then work as a host; never returns."""
         try:
             os.setsid()
@@ -106,7 +107,7 @@ class ForkServer:
             die_with_parent()
         except BaseException:
             os._exit(71)  # a child that is half a server must not go on
-        serve(its_end, threads)
+        serve(its_end, limits)
 
     def _reap(self) -> None:
         for pid in list(self._hosts):

@@ -18,6 +18,8 @@ from typing import Protocol
 
 import orjson
 
+from ...models import Limits
+
 BASIC = (
     "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SHELL", "TMPDIR", "TZ", "USER",
     "VIRTUAL_ENV",
@@ -63,17 +65,17 @@ def environment(names: tuple[str, ...], value: Callable[[str], str | None]) -> d
     return FIXED | {name: text for name, text in found.items() if text is not None}
 
 
-def open_launcher(variables: Mapping[str, str], threads: int) -> Launcher:
+def open_launcher(variables: Mapping[str, str], limits: Limits) -> Launcher:
     """The best way to start hosts on this system."""
-    return ForkLauncher(variables, threads) if sys.platform == "linux" else SpawnLauncher(variables, threads)
+    return ForkLauncher(variables, limits) if sys.platform == "linux" else SpawnLauncher(variables, limits)
 
 
 class SpawnLauncher:
     """A fresh interpreter per host, where forking is not safe. Windows hands the socket over stdin."""
 
-    def __init__(self, variables: Mapping[str, str], threads: int) -> None:
+    def __init__(self, variables: Mapping[str, str], limits: Limits) -> None:
         self._variables = variables
-        self._threads = threads
+        self._limits = limits
         self._started: set[Spawned] = set()
 
     async def start(self, end: socket.socket, ended: Ended) -> Spawned:
@@ -97,7 +99,7 @@ class SpawnLauncher:
             "-m",
             "mcp_server.engines.hosts.spawned",
             str(end.fileno()),
-            str(self._threads),
+            self._limits.model_dump_json(),
         ]
         if sys.platform == "win32":
             process = subprocess.Popen(command, env=dict(self._variables), stdin=subprocess.PIPE, stdout=2)
@@ -140,9 +142,9 @@ class Spawned:
 class ForkLauncher:
     """Asks a server with Haystack preloaded to fork; starts that server with the first host."""
 
-    def __init__(self, variables: Mapping[str, str], threads: int) -> None:
+    def __init__(self, variables: Mapping[str, str], limits: Limits) -> None:
         self._variables = variables
-        self._threads = threads
+        self._limits = limits
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._answers: asyncio.Queue[int] = asyncio.Queue()
@@ -155,7 +157,7 @@ class ForkLauncher:
         async with self._one_at_a_time:
             try:
                 control = await self._ready()
-                request = b"fork %d\n" % self._threads
+                request = b"fork %s\n" % self._limits.model_dump_json().encode()
                 await asyncio.to_thread(socket.send_fds, control, [request], [end.fileno()])
             finally:
                 end.close()

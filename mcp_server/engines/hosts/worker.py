@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from ...models import Event, Member, Problem, Result, Run
+from ...models import Event, Limits, Member, Problem, Result, Run
 from ...pipelines import Pipeline, haystack
 from ..calls import Call
 from ..local import Workbench
@@ -29,12 +29,12 @@ AHEAD = 256
 log = logging.getLogger(__name__)
 
 
-def serve(end: socket.socket, threads: int) -> None:
+def serve(end: socket.socket, limits: Limits) -> None:
     """Work for the front until it lets go; then end the process, hanging threads and all."""
     try:
         haystack.install()
         runner = asyncio.Runner(loop_factory=fast_loop())
-        runner.run(Worker(end, threads).work())  # and never closed: that would join the threads
+        runner.run(Worker(end, limits).work())  # and never closed: that would join the threads
     except BaseException:  # nothing may run on past this point: a fork has its parent's code below
         log.exception("a host ended")
         os._exit(70)
@@ -56,9 +56,9 @@ def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class Worker:
     """Answers frames. Loads come one at a time, calls run side by side."""
 
-    def __init__(self, end: socket.socket, threads: int) -> None:
+    def __init__(self, end: socket.socket, limits: Limits) -> None:
         self._end = end
-        self._bench = Workbench(threads)
+        self._bench = Workbench(limits)
         self._wire = Wire(self._receive, self._lost)
         self._pipelines: dict[str, Pipeline] = {}
         self._calls: dict[int, Call] = {}
