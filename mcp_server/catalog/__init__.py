@@ -1,0 +1,159 @@
+"""The catalog: what is deployed, as callers see it, and the changes they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+from anyio import to_thread
+
+from ..engines import Engine
+from ..errors import Broken, Conflict, Invalid, NotFound, Unavailable
+from ..models import Status
+from ..settings import Settings
+from . import names
+from .background import Background
+from .board import Board, Subscription
+from .deployments import Deployment
+from .entries import Entry, Serving, Snapshot
+from .keeper import Keeper
+from .uploads import received
+
+__all__ = ["Catalog", "Entry", "Serving", "Snapshot", "Subscription"]
+
+
+class Catalog:
+    """What is deployed. `async with` opens it and returns at once; it loads in the background.
+
+    Reading is immediate and sees one moment. Changes are taken one at a time; each is all or nothing.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._board = Board()
+        self._keeper = Keeper(settings, engine, self._board)
+        self._background = Background(settings, self._board, self._keeper)
+
+    async def __aenter__(self) -> Catalog:
+        await self._background.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._background.__aexit__(*error)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Everything as it is now; empty until the folder was read."""
+        return self._board.snapshot
+
+    async def ready(self, within: float = 8.0) -> Snapshot:
+        """Wait until every tool is known, at most `within` seconds; with cached schemas that is at once."""
+        with anyio.move_on_after(within):
+            await self._board.until(lambda: self._board.started and not any(map(_unknown, self._entries())))
+        return self.snapshot
+
+    async def find(self, name: str) -> Serving:
+        """The pipeline to call. Waits while it loads for the first time.
+
+        Raises `NotFound` for one that is not there or was undeployed, `Unavailable` with the reason for one
+        that does not load.
+        """
+        entry = self.snapshot.entries.get(name)
+        if isinstance(entry, Serving) and entry.serves and entry.version.manifest:
+            return entry
+        return await self._find_later(name)
+
+    async def deploy(
+        self,
+        name: str,
+        files: Mapping[str, str | bytes],
+        *,
+        overwrite: bool = False,
+        keep: bool = True,
+        author: str = "anyone",
+    ) -> Status:
+        """Load these files, and serve them under `name` from now on; on any error all stays as it was.
+
+        Without files, what was undeployed (or failed) is deployed again: the folder's pipeline, else what was
+        stored last. With `keep` the files and the fact survive a restart; without, they end with the server.
+        Raises `Invalid` for a name, path or size, `Broken` for files that do not load, `Conflict` for a name
+        that is taken unless `overwrite`, `Unavailable` when it cannot be stored.
+        """
+        names.check(name)
+        source = await to_thread.run_sync(received, name, files) if files else None
+        async with self._keeper.turn():
+            entry = self.snapshot.entries.get(name)
+            taken = entry is not None and entry.state != "undeployed"
+            if source is None:
+                await self._keeper.serve(await self._again(name, entry), author)
+            elif taken and not overwrite:
+                raise Conflict(
+                    f"There already is a pipeline named {name}; pass overwrite=true to replace it."
+                )
+            else:
+                await self._keeper.serve(await self._keeper.ledger.placed(source, keep=keep), author)
+            return self.status(name)
+
+    async def undeploy(self, name: str) -> Status:
+        """Serve it no more, on every server of this state folder, until it is deployed again.
+
+        Files of the user's folder stay. Calls in flight end. Undeploying twice is no error. Raises
+        `NotFound`, and `Unavailable` when it cannot be remembered.
+        """
+        async with self._keeper.turn():
+            before = self.status(name)
+            await self._keeper.rest(name)
+            entry = self.snapshot.entries.get(name)
+            gone = before.model_copy(update={"status": "undeployed", "version": None, "digest": None})
+            return self.status(name) if entry else gone
+
+    def status(self, name: str) -> Status:
+        """How a pipeline is doing; undeployed and broken ones too. Raises `NotFound`."""
+        return self._board.status(name)
+
+    def statuses(self) -> tuple[Status, ...]:
+        """How every pipeline is doing, sorted by name; undeployed and broken ones too."""
+        return self._board.statuses()
+
+    def count(self, name: str, *, failed: bool) -> None:
+        """A call of this pipeline ended."""
+        self._board.count(name, failed=failed)
+
+    def subscribe(self) -> Subscription:
+        """An async iterator of revisions, one whenever the listed tools changed. A slow reader skips some."""
+        return self._board.subscribe()
+
+    def _entries(self) -> tuple[Entry, ...]:
+        return tuple(self.snapshot.entries.values())
+
+    async def _find_later(self, name: str) -> Serving:
+        def settled() -> bool:
+            entry = self.snapshot.entries.get(name)
+            return self._board.started and not (entry and _unknown(entry))
+
+        await self._board.until(settled)
+        entry = self.snapshot.entries.get(name)
+        if isinstance(entry, Serving) and entry.serves:
+            return entry
+        if entry is None:
+            raise NotFound(f"There is no pipeline named {name[:64]}.")
+        if entry.state == "undeployed":
+            raise NotFound(f"{name} is undeployed; deploy it again to call it.")
+        raise Unavailable(f"{name} does not serve: {entry.problem}")
+
+    async def _again(self, name: str, entry: Entry | None) -> Deployment:
+        """What to deploy when no files were given."""
+        if entry is not None and entry.state not in ("undeployed", "error"):
+            raise Invalid("`files` is empty: give a pipeline_wrapper.py or a pipeline YAML as path and text.")
+        deployment = await self._keeper.remembered(name)
+        if deployment is None:
+            raise Invalid(
+                f"`files` is empty, and there is nothing stored under the name {name} to deploy again."
+            )
+        if deployment.problem:
+            raise Broken(deployment.problem)
+        return deployment
+
+
+def _unknown(entry: Entry) -> bool:
+    """True while an entry's first load goes on and nothing is known of its tool."""
+    return entry.state == "loading" and (entry.version is None or entry.version.manifest is None)

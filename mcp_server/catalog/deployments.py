@@ -1,0 +1,157 @@
+"""What is to serve under each name, where it comes from, and which pipelines share a host."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from ..models import Group, Manifest, Member, Options, Problem, Version
+from ..settings import Settings
+
+Origin = Literal["folder", "upload"]
+Engine = Literal["hosts", "local"]
+MAIN = "main"
+"""The group of the folder's pipelines."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A source that is to serve under a name, or why it cannot (`problem`)."""
+
+    name: str
+    origin: Origin
+    digest: str = ""
+    root: Path = Path()
+    options: Options = field(default_factory=lambda: Options())
+    version: Version | None = None
+    """None until it has loaded once; its manifest is None until it is known, from loading or the cache."""
+    kept: bool = True
+    """False for an upload that ends with the server."""
+    problem: Problem | None = None
+    warnings: tuple[str, ...] = ()
+
+    def same_source(self, other: Deployment | None) -> bool:
+        """True if the other one loads the same files in the same way."""
+        return other is not None and (self.digest, self.options) == (other.digest, other.options)
+
+    def with_manifest(self, manifest: Manifest) -> Deployment:
+        """The same, loaded. Its version must be known."""
+        assert self.version is not None
+        return replace(self, version=self.version.model_copy(update={"manifest": manifest}))
+
+
+Deployments = Mapping[str, Deployment]
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the folder, the store and callers want to be served. A value; changes make a new one."""
+
+    folder: Deployments = field(default_factory=dict[str, Deployment])
+    uploads: Deployments = field(default_factory=dict[str, Deployment])
+    """The upload that was last deployed under a name; it goes before the folder's pipeline."""
+    unkept: Deployments = field(default_factory=dict[str, Deployment])
+    """Uploads that are not stored; they go before everything."""
+    undeployed: frozenset[str] = frozenset()
+    """Names whose stored or folder pipeline is not to be served."""
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        """What is to serve, by name; one with a problem cannot."""
+        stored = {**self.folder, **self.uploads}
+        return {name: each for name, each in stored.items() if name not in self.undeployed} | dict(
+            self.unkept
+        )
+
+    @cached_property
+    def resting(self) -> Deployments:
+        """What was undeployed and can be deployed again."""
+        stored = {**self.folder, **self.uploads}
+        return {
+            name: each for name, each in stored.items() if name in self.undeployed and name not in self.unkept
+        }
+
+    def with_served(self, deployment: Deployment) -> Wanted:
+        """A caller deployed it: it goes before what else has its name."""
+        name = deployment.name
+        if not deployment.kept:
+            return replace(self, unkept={**self.unkept, name: deployment})
+        others = _without(self.uploads, name)
+        uploaded = deployment.origin == "upload"
+        return Wanted(
+            folder=self.folder if uploaded else {**self.folder, name: deployment},
+            uploads={**others, name: deployment} if uploaded else others,
+            unkept=_without(self.unkept, name),
+            undeployed=self.undeployed - {name},
+        )
+
+    def without(self, name: str) -> Wanted:
+        """A caller undeployed the name."""
+        stored = name in self.folder or name in self.uploads
+        undeployed = self.undeployed | {name} if stored else self.undeployed
+        return replace(self, unkept=_without(self.unkept, name), undeployed=undeployed)
+
+    def read_again(self, folder: Deployments, uploads: Deployments, undeployed: frozenset[str]) -> Wanted:
+        """What the folder and the store say now. A newer decision goes before an unkept upload."""
+        now = Wanted(folder, uploads, {}, undeployed)
+        same = {name for name in self.unkept if self._decision(name) == now._decision(name)}
+        return replace(now, unkept={name: each for name, each in self.unkept.items() if name in same})
+
+    def _decision(self, name: str) -> tuple[str, bool]:
+        upload = self.uploads.get(name)
+        return (upload.digest if upload else "", name in self.undeployed)
+
+
+def _without(deployments: Deployments, name: str) -> Deployments:
+    return {key: each for key, each in deployments.items() if key != name}
+
+
+def groups(deployments: Iterable[Deployment], settings: Settings) -> dict[str, Group]:
+    """Who shares a host, by group name.
+
+    The folder's pipelines share one group, apart from those that list variables: each list is a group of
+    its own, so that nobody sees another's keys. An upload is alone. A declared group has all its members,
+    and what any of them lists. Pipelines on another engine than the server's are apart in any case; an
+    upload cannot choose one, or it could choose to run inside the server.
+    """
+    members: dict[tuple[str, Engine | None], list[Deployment]] = {}
+    for deployment in sorted(deployments, key=lambda each: each.name):
+        engine = deployment.options.engine if deployment.origin == "folder" else None
+        own = engine if engine != settings.engine else None
+        members.setdefault((_group(deployment), own), []).append(deployment)
+    made = (_made(name, engine, group, settings.env) for (name, engine), group in members.items())
+    return {group.name: group for group in made}
+
+
+def _made(name: str, engine: Engine | None, members: list[Deployment], env: tuple[str, ...]) -> Group:
+    return Group(
+        name=f"{name}.{engine}" if engine else name,
+        members=tuple(map(_member, members)),
+        env=tuple(sorted({*env, *(variable for each in members for variable in each.options.env)})),
+        engine=engine,
+    )
+
+
+def _group(deployment: Deployment) -> str:
+    """Names we make hold a dot, which a declared group cannot."""
+    if deployment.options.group:
+        return deployment.options.group
+    if deployment.origin == "upload":
+        return f"upload.{deployment.name}"
+    if variables := sorted(set(deployment.options.env)):
+        return f"{MAIN}.{hashlib.sha256(' '.join(variables).encode()).hexdigest()[:8]}"
+    return MAIN
+
+
+def _member(deployment: Deployment) -> Member:
+    return Member(
+        name=deployment.name,
+        digest=deployment.digest,
+        root=deployment.root,
+        options=deployment.options,
+    )

@@ -1,0 +1,128 @@
+"""What callers see of the catalog: an entry for each pipeline, and all of them at one moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+from ..errors import Unavailable
+from ..models import Json, Options, Problem, State, Status, Version
+from .arguments import Arguments
+from .deployments import Deployment, Origin
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A pipeline, as it is now. Immutable: a change is another entry."""
+
+    deployment: Deployment
+    state: State
+    problem: Problem | None = None
+    """Why it does not serve; or, while it does, why its newest edit does not."""
+    since: float = 0.0
+    """When this version began to serve, in seconds since the epoch."""
+
+    @property
+    def name(self) -> str:
+        return self.deployment.name
+
+    @property
+    def version(self) -> Version | None:
+        """None only as long as nothing of this name has ever loaded."""
+        return self.deployment.version
+
+    @property
+    def options(self) -> Options:
+        return self.deployment.options
+
+    @property
+    def origin(self) -> Origin:
+        return self.deployment.origin
+
+    @property
+    def kept(self) -> bool:
+        """False if it ends with the server."""
+        return self.deployment.kept
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its author should know."""
+        manifest = self.version.manifest if self.version else None
+        unkept = () if self.kept else ("Not saved: this pipeline is gone when the server stops.",)
+        return self.deployment.warnings + unkept + (manifest.warnings if manifest else ())
+
+    @property
+    def serves(self) -> bool:
+        """True if a call may be sent to it; it waits for a host that is still loading."""
+        return self.version is not None and self.state in ("running", "loading")
+
+    @property
+    def listed(self) -> tuple[Json, int] | None:
+        """The tool to list in wire form, and the number of its version; None if there is none."""
+        version = self.version
+        if version is None or version.manifest is None or not self.serves or self.options.hidden:
+            return None
+        return version.manifest.tool, version.number
+
+    def status(self, calls: int = 0, errors: int = 0) -> Status:
+        """The same for callers, with what was counted."""
+        version = self.version if self.serves else None
+        manifest = version.manifest if version else None
+        return Status(
+            name=self.name,
+            status=self.state,
+            version=str(version.number) if version else None,
+            digest=version.digest if version else None,
+            kind=manifest.kind if manifest else None,
+            uptime=max(0.0, time.time() - self.since) if self.since and version else 0.0,
+            calls=calls,
+            errors=errors,
+            description=manifest.tool.get("description") if manifest else None,
+            error=str(self.problem) if self.problem else None,
+            warnings=self.warnings,
+        )
+
+
+@dataclass(frozen=True)
+class Serving(Entry):
+    """An entry that has a version, so that it can be called."""
+
+    @property
+    def version(self) -> Version:
+        assert self.deployment.version is not None, "made by `entry`"
+        return self.deployment.version
+
+    def check(self, inputs: Json) -> None:
+        """Raise `Invalid` if the arguments do not fit the tool's input schema.
+
+        The text names the fields and what was expected, in at most 500 characters, and no values.
+        """
+        self._arguments.check(inputs)
+
+    @cached_property
+    def _arguments(self) -> Arguments:
+        if self.version.manifest is None:
+            raise Unavailable(f"{self.name} is still loading; try again.")
+        return Arguments(self.version.manifest.tool["inputSchema"])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole catalog at one moment. `revision` rises whenever a listed tool or its version changes."""
+
+    revision: int = 0
+    entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    """By name, sorted."""
+    tools: tuple[Json, ...] = ()
+    """The listed tools in wire form, sorted by name. Not to be changed."""
+
+
+def entry(
+    deployment: Deployment, state: State, *, problem: Problem | None = None, since: float = 0.0
+) -> Entry:
+    """How a deployment is doing."""
+    made = Serving if deployment.version else Entry
+    return made(deployment, state, problem, since)

@@ -1,0 +1,144 @@
+"""What must last: versions of pipelines, what was uploaded or undeployed, and cached schemas.
+
+`Store` is the async face of `database.Database`, which runs in one thread. SQLAlchemy is imported when a
+store is opened, not with this module, so that the front answers before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+
+import anyio
+from anyio import to_thread
+
+from ..models import Manifest, Options, Version
+
+if TYPE_CHECKING:
+    from .database import Database
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A version that is to get its number. `number` is the least it may get."""
+
+    pipeline: str
+    digest: str
+    options: Options
+    author: str
+    number: int = 1
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What was decided about a name: which uploaded source serves, and whether it was undeployed."""
+
+    upload: str | None = None
+    undeployed: bool = False
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Every decision, as of one revision."""
+
+    revision: int
+    by_name: Mapping[str, Mark]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an earlier start learned about a source: what loading it revealed, and what it declares."""
+
+    manifest: Manifest
+    options: Options
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A change that is on disk: the revision it made, and the versions it named, in their drafts' order."""
+
+    revision: int
+    versions: tuple[Version, ...] = ()
+
+
+class Store:
+    """Durable: what a method acknowledged survives `kill -9`. Safe beside other servers on the same file.
+
+    Every method may raise `Unavailable` when the disk refuses or another server writes for too long; then
+    nothing was changed. A change that was begun is finished before a cancellation is seen.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """`path` is the SQLite file, made with its folder; None keeps everything in memory."""
+        self._path = path
+        self._thread = anyio.CapacityLimiter(1)
+        self._opened: Database | None = None
+
+    async def open(self) -> None:
+        """Open, and bring the schema to ours. Raises `Unusable` for a place or file that cannot be used."""
+        self._opened = await self._do(_open, self._path)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._opened is not None:
+            await self._do(self._opened.close)
+            self._opened = None
+
+    async def revision(self) -> int:
+        """Rises with every change, whichever server makes it."""
+        return await self._do(self._database.revision)
+
+    async def marks(self) -> Marks:
+        """Every decision about a name."""
+        return await self._do(self._database.marks)
+
+    async def versions(self, digests: Mapping[str, str]) -> Mapping[str, Version]:
+        """The versions that have these digests, by pipeline; those that have none are left out."""
+        return await self._do(self._database.versions, digests)
+
+    async def latest(self, pipeline: str) -> Version | None:
+        """The version with the highest number."""
+        return await self._do(self._database.latest, pipeline)
+
+    async def digests(self) -> frozenset[str]:
+        """The digest of every version of every pipeline."""
+        return await self._do(self._database.digests)
+
+    async def add(self, drafts: Sequence[Draft]) -> Committed:
+        """Number new versions. A digest the pipeline already had gives that version back."""
+        return await self._do(self._database.add, drafts)
+
+    async def deploy(self, draft: Draft, *, upload: bool) -> Committed:
+        """`add` it and let it serve: as an upload, or as what the folder holds."""
+        return await self._do(self._database.deploy, draft, upload)
+
+    async def undeploy(self, pipeline: str) -> Committed:
+        """Remember that the name is not to be served, whatever the folder or an upload holds."""
+        return await self._do(self._database.undeploy, pipeline)
+
+    async def schemas(self, environment: str, digests: Mapping[str, str]) -> Mapping[str, Schema]:
+        """What is cached for these pipelines' digests in this environment, by pipeline."""
+        return await self._do(self._database.schemas, environment, digests)
+
+    async def cache(self, environment: str, schemas: Mapping[tuple[str, str], Schema | None]) -> None:
+        """Replace what is cached, by pipeline and digest; None forgets."""
+        await self._do(self._database.cache, environment, schemas)
+
+    @property
+    def _database(self) -> Database:
+        assert self._opened is not None, "the store is not open"
+        return self._opened
+
+    async def _do(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await to_thread.run_sync(work, *arguments, limiter=self._thread)
+
+
+def _open(path: Path | None) -> Database:
+    from .database import Database  # SQLAlchemy costs 0.1 s: not before the server answers
+
+    return Database(path)

@@ -1,0 +1,69 @@
+"""The tables, and the order of the schema's revisions."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+REVISIONS = ("0001",)
+"""The schema's revisions in order; the last is what this code reads and writes."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+)
+"""One row: how many changes were made. Every change raises it in its own transaction."""
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    UniqueConstraint("pipeline", "digest"),
+)
+"""Every version that was ever served. `created` in seconds since the epoch; `options` as JSON."""
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("upload", Text),
+    Column("undeployed", Boolean, nullable=False),
+    ForeignKeyConstraint(["pipeline", "upload"], ["versions.pipeline", "versions.digest"]),
+)
+"""What was decided about a name: the digest of the upload that serves, and whether it was undeployed."""
+
+schemas = Table(
+    "schemas",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("options", Text, nullable=False),
+)
+"""What loading a source revealed, as JSON; a cache that may be emptied at any time."""

@@ -1,0 +1,1 @@
+"""Tests of the catalog: real files, a real store, pipelines loaded in this process."""

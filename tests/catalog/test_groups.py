@@ -1,0 +1,60 @@
+"""Who shares a host with whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mcp_server.catalog.deployments import Deployment, Origin, groups
+from mcp_server.models import Options
+from mcp_server.settings import Settings
+
+
+def made(name: str, origin: Origin = "folder", **options: object) -> Deployment:
+    return Deployment(name, origin, "digest", Path(name), Options.model_validate(options))
+
+
+def members(*deployments: Deployment, **settings: object) -> dict[frozenset[str], tuple[str, ...]]:
+    found = groups(deployments, Settings.model_validate(settings)).values()
+    return {frozenset(member.name for member in each.members): each.env for each in found}
+
+
+def test_the_folders_pipelines_share_a_group_and_each_upload_is_alone() -> None:
+    found = groups([made("b"), made("a"), made("x", "upload"), made("y", "upload")], Settings())
+    assert [[member.name for member in each.members] for each in found.values()] == [["a", "b"], ["x"], ["y"]]
+    assert "main" in found
+
+
+def test_pipelines_with_other_variables_do_not_share_a_host() -> None:
+    listed = [made("a"), made("b", env=("K", "L")), made("c", env=("L", "K")), made("d", env=("M",))]
+    assert members(*listed, env=("Z",)) == {
+        frozenset("a"): ("Z",),
+        frozenset("bc"): ("K", "L", "Z"),
+        frozenset("d"): ("M", "Z"),
+    }
+
+
+def test_a_declared_group_has_what_any_member_lists() -> None:
+    found = members(made("a", group="g", env=("K",)), made("b", group="g"), made("u", "upload", group="g"))
+    assert found == {frozenset("abu"): ("K",)}
+
+
+def test_adding_a_pipeline_renames_no_group() -> None:
+    alone = groups([made("a", env=("K",))], Settings())
+    assert alone.keys() < groups([made("a", env=("K",)), made("b")], Settings()).keys()
+
+
+def test_another_engine_is_another_group_and_an_upload_cannot_choose_one() -> None:
+    found = groups(
+        [
+            made("a"),
+            made("b", engine="local"),
+            made("c", engine="hosts"),
+            made("u", "upload", engine="local"),
+        ],
+        Settings(engine="hosts"),
+    )
+    assert {each.members[0].name: each.engine for each in found.values()} == {
+        "a": None,
+        "b": "local",
+        "u": None,
+    }

@@ -1,0 +1,236 @@
+"""The store on real files: numbers, marks, the cache, migrations, and places that cannot be used."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from mcp_server.errors import Unusable
+from mcp_server.models import Manifest, Options
+from mcp_server.store import Draft, Mark, Schema, Store
+from mcp_server.store.tables import REVISIONS, metadata
+
+pytestmark = pytest.mark.anyio
+
+MIGRATIONS = Path(__file__).parents[1] / "mcp_server" / "store" / "migrations"
+
+
+def draft(pipeline: str = "p", digest: str = "d1", number: int = 1) -> Draft:
+    return Draft(pipeline, digest, Options(title="T", env=("KEY",)), "someone", number)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "state.db"
+
+
+async def opened(path: Path | None) -> Store:
+    store = Store(path)
+    await store.open()
+    return store
+
+
+@pytest.fixture(params=["file", "memory"])
+async def store(request: pytest.FixtureRequest, path: Path):
+    made = await opened(path if request.param == "file" else None)
+    yield made
+    await made.close()
+
+
+async def test_versions_are_numbered_from_one_and_a_digest_keeps_its_number(store: Store) -> None:
+    added = await store.add([draft(digest="a"), draft(digest="b"), draft(digest="a"), draft("q", "a")])
+    assert [version.number for version in added.versions] == [1, 2, 1, 1]
+    assert (await store.add([draft(digest="b")])).versions == added.versions[1:2]
+    assert (await store.versions({"p": "b", "q": "b", "r": "a"})) == {"p": added.versions[1]}
+    assert await store.latest("p") == added.versions[1]
+    assert await store.latest("r") is None
+    assert await store.digests() == {"a", "b"}
+    assert added.versions[0].options == Options(title="T", env=("KEY",))
+
+
+async def test_a_version_may_ask_for_a_higher_number_but_not_a_taken_one(store: Store) -> None:
+    numbers = [(await store.add([draft(digest=str(n), number=n)])).versions[0].number for n in (5, 2, 9)]
+    assert numbers == [5, 6, 9]
+
+
+async def test_every_change_raises_the_revision_by_one(store: Store) -> None:
+    assert await store.revision() == 0
+    assert (await store.add([draft()])).revision == 1
+    assert (await store.deploy(draft(digest="d2"), upload=True)).revision == 2
+    assert (await store.undeploy("p")).revision == 3
+    assert (await store.marks()).revision == await store.revision() == 3
+
+
+async def test_marks_tell_what_was_decided_last(store: Store) -> None:
+    await store.deploy(draft(), upload=True)
+    assert (await store.marks()).by_name == {"p": Mark("d1", undeployed=False)}
+    await store.undeploy("p")
+    assert (await store.marks()).by_name == {"p": Mark("d1", undeployed=True)}
+    await store.deploy(draft(digest="folder"), upload=False)
+    assert (await store.marks()).by_name == {"p": Mark(None, undeployed=False)}
+
+
+async def test_cached_schemas_belong_to_pipeline_digest_and_environment(store: Store) -> None:
+    schema = Schema(Manifest(kind="yaml", tool={"name": "p"}, blocking=True), Options(title="T"))
+    many = {(f"p{number}", "d"): schema for number in range(1000)}
+    await store.cache("here", many)
+    assert len(await store.schemas("here", {f"p{number}": "d" for number in range(1000)})) == 1000
+    assert await store.schemas("here", {"p1": "d", "p2": "other"}) == {"p1": schema}
+    assert await store.schemas("elsewhere", {"p1": "d"}) == {}
+    await store.cache("here", {("p1", "d"): None})
+    assert await store.schemas("here", {"p1": "d"}) == {}
+
+
+async def test_what_was_acknowledged_is_there_for_the_next_start_and_for_others(path: Path) -> None:
+    store = await opened(path)
+    await store.deploy(draft(), upload=True)
+    other = await opened(path)
+    assert (await other.marks()).by_name == {"p": Mark("d1")}
+    await store.close()
+    await other.undeploy("p")
+    await other.close()
+    again = await opened(path)
+    assert (await again.marks()).by_name == {"p": Mark("d1", undeployed=True)}
+    await again.close()
+
+
+async def test_writers_at_once_wait_for_each_other(path: Path) -> None:
+    stores = [await opened(path) for _ in range(4)]
+
+    async def write(store: Store) -> None:
+        for number in range(10):
+            await store.add([draft(digest=f"{id(store)}-{number}")])
+
+    async with anyio.create_task_group() as tasks:
+        for store in stores:
+            tasks.start_soon(write, store)
+    latest = await stores[0].latest("p")
+    assert latest is not None
+    assert latest.number == await stores[0].revision() == 40
+    for store in stores:
+        await store.close()
+
+
+async def test_servers_that_make_the_file_at_once_all_open_it(path: Path) -> None:
+    code = (
+        "import anyio, sys; from pathlib import Path; from mcp_server.store import Store\n"
+        "async def main():\n"
+        "    store = Store(Path(sys.argv[1])); await store.open()\n"
+        "    await store.undeploy('x'); await store.close()\n"
+        "anyio.run(main)"
+    )
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(anyio.run_process, [sys.executable, "-c", code, str(path)])
+    store = await opened(path)
+    assert await store.revision() == 4
+    await store.close()
+
+
+async def test_the_files_are_private_and_commits_are_synchronous(path: Path) -> None:
+    store = await opened(path)
+    await store.undeploy("p")
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+    with store._database._reading() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert pragmas == ["wal", 2, 1, 10000]
+    await store.close()
+
+
+async def test_a_normal_start_does_not_import_alembic_and_the_module_no_sqlalchemy(path: Path) -> None:
+    await (await opened(path)).close()
+    code = (
+        "import anyio, sys; from pathlib import Path; from mcp_server.store import Store\n"
+        "assert 'sqlalchemy' not in sys.modules\n"
+        "async def main():\n"
+        "    store = Store(Path(sys.argv[1])); await store.open(); await store.close()\n"
+        "anyio.run(main); assert 'sqlalchemy' in sys.modules and 'alembic' not in sys.modules"
+    )
+    await anyio.run_process([sys.executable, "-c", code, str(path)])
+
+
+async def test_the_migrations_make_exactly_the_tables_of_the_code(path: Path) -> None:
+    await (await opened(path)).close()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(scripts)) == REVISIONS
+
+
+async def test_a_file_of_a_newer_release_is_refused_and_left_alone(path: Path) -> None:
+    await (await opened(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(Unusable, match="newer release"):
+        await opened(path)
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
+async def test_a_damaged_file_is_told_without_its_path(path: Path, content: bytes) -> None:
+    await anyio.Path(path.parent).mkdir()
+    await anyio.Path(path).write_bytes(content)
+    with pytest.raises(Unusable) as refused:
+        await opened(path)
+    assert str(path.parent) not in str(refused.value)
+    assert await anyio.Path(path).read_bytes() == content
+
+
+async def test_a_place_that_is_no_folder_is_told_without_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unusable, match="state folder cannot be used") as refused:
+        await opened(tmp_path / "file" / "state.db")
+    assert str(tmp_path) not in str(refused.value)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import anyio
+from mcp_server.errors import Unavailable
+from mcp_server.models import Options
+from mcp_server.store import Draft, Store
+
+async def main():
+    store = Store(Path(sys.argv[1]))
+    await store.open()
+    await store.deploy(Draft("p", "kept", Options(), "someone"), upload=True)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+    try:
+        await store.deploy(Draft("p", "x" * 400_000, Options(), "someone"), upload=True)
+    except Unavailable as refused:
+        assert sys.argv[1] not in str(refused)
+        print(refused)
+    assert (await store.marks()).by_name["p"].upload == "kept"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await store.undeploy("p")
+    await store.close()
+
+anyio.run(main)
+"""
+"""A server whose disk takes no more than 150 KB in a file."""
+
+
+async def test_a_disk_that_takes_no_more_refuses_the_change_and_keeps_what_was_there(path: Path) -> None:
+    pytest.importorskip("resource")
+    ended = await anyio.run_process([sys.executable, "-c", FULL, str(path)])
+    assert b"The state folder cannot be used now" in ended.stdout
