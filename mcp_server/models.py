@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal["wrapper", "yaml"]
 State = Literal["running", "loading", "error", "undeployed"]
+Verb = Literal["call", "read", "prompt", "complete"]
+"""What a run does with its pipeline: call it, read a resource, fill a prompt, complete an argument."""
 Level = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 Json = dict[str, Any]
 """A JSON object whose keys are not ours to know: a schema, a tool, a call's arguments."""
@@ -154,6 +156,23 @@ class Caller(Noun):
     origin: str = "mcp"
 
 
+class Client(Noun):
+    """The program the caller uses: what it can do, and what it sent along."""
+
+    capabilities: Json = Field(default_factory=dict)
+    """MCP's ClientCapabilities in wire form."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """The HTTP headers that pipelines may see, by lower-case name."""
+
+
+class Fault(Noun):
+    """A protocol error that a pipeline raised on purpose: JSON-RPC code, message and data."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
 class Result(Noun):
     """What a call gave, as JSON made once where the pipeline ran; surfaces join the bytes.
 
@@ -164,6 +183,8 @@ class Result(Noun):
     content: bytes
     structured: bytes | None = None
     is_error: bool = False
+    fault: Fault | None = None
+    """Set if the failure is to be a protocol error where the surface has such."""
 
 
 class Run(Noun):
@@ -174,9 +195,11 @@ class Run(Noun):
     version: int
     digest: str
     inputs: Json
+    verb: Verb = "call"
     caller: Caller = Caller()
+    client: Client = Client()
     timeout: float
-    """Seconds the work may take."""
+    """Seconds the work may take; waiting for an answer does not count."""
     status: Literal["queued", "running", "waiting", "done", "failed", "cancelled"] = "running"
     result: Result | None = None
     started: float = Field(default_factory=time.time)
@@ -209,9 +232,29 @@ class Log(Noun):
     logger: str | None = None
 
 
-Event = Annotated[Progress | Chunk | Log, Field(discriminator="kind")]
-Emit = Callable[[Event], Awaitable[object]]
-"""Told about every event of a run, in order."""
+class Question(Noun):
+    """What a run asks its caller. The run waits until each request has its answer."""
+
+    kind: Literal["question"] = "question"
+    number: int
+    """Rises with each question of the run."""
+    requests: Mapping[str, Json]
+    """By key: an MCP request in wire form, `elicitation/create`, `sampling/createMessage` or `roots/list`."""
+
+
+class Notice(Noun):
+    """What a run wants clients to hear: a list or a resource changed, or that its stream may close."""
+
+    kind: Literal["notice"] = "notice"
+    what: Literal["tools", "prompts", "resources", "resource", "stream"]
+    uri: str | None = None
+
+
+Answers = Mapping[str, Json]
+"""By the key of the request: the MCP result in wire form. A key that is missing was not answered."""
+Event = Annotated[Progress | Chunk | Log | Question | Notice, Field(discriminator="kind")]
+Emit = Callable[[Event], Awaitable[Answers | None]]
+"""Told about every event of a run, in order; gives the answers to a question, None for anything else."""
 
 
 class Status(Noun):

@@ -63,8 +63,14 @@ class Settings(BaseSettings):
     env: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Environment variables every pipeline may see: their names, separated by commas."
     )
+    shared_headers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="HTTP headers that pipelines may see: their names, separated by commas."
+    )
     call_timeout: float = Field(
         300.0, gt=0, description="Seconds a call may take unless its pipeline says otherwise."
+    )
+    answer_timeout: float = Field(
+        900.0, gt=0, description="Seconds a run waits for the answer to a question before it goes on without."
     )
     max_timeout: float = Field(
         3600.0, gt=0, description="Longest timeout a pipeline or a caller may ask for."
@@ -79,7 +85,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
 
-    @field_validator("env", "allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("env", "allowed_hosts", "allowed_origins", "shared_headers", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         """`A,B` as a shell writes it, or a list as the file does."""

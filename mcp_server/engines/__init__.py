@@ -10,6 +10,7 @@ settled: calls then wait for their own pipeline.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -39,11 +40,11 @@ class Generation(Protocol):
         """Serve from now on: report what is known and what will be, replace what dies."""
         ...
 
-    async def run(self, run: Run, emit: Emit, deadline: float) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
         """Run a member to the end, or until cancelled, which stops the work.
 
-        Whatever the pipeline does comes back as a result with `is_error`. `deadline` is the event loop's
-        time at which the caller will cancel because the run is out of time.
+        Whatever the pipeline does comes back as a result with `is_error`. `clock` says
+        when the run is out of time; whoever cancels because of it has let it expire.
         """
         ...
 

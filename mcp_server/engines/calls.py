@@ -11,15 +11,16 @@ import asyncio
 import ctypes
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from contextvars import copy_context
+from itertools import count
 
 from ..content import failure, render
 from ..errors import Invalid
-from ..models import Event, Result, Run
-from ..pipelines import Pipeline
-from ..pipelines.context import Context, Stopped, current
+from ..models import Answers, Event, Fault, Json, Question, Result, Run
+from ..pipelines import Pipeline, Work
+from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 
 GRACE = 0.2
@@ -34,45 +35,61 @@ class Call:
     def __init__(
         self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor, limit: int
     ) -> None:
-        self._pipeline = pipeline
         self._run = run
-        self._loop = asyncio.get_running_loop()
-        self._context = Context(run.id, run.caller, emit)
-        self._thread = Thread()
+        self._emit = emit
         self._limit = limit
-        work = self._in_thread(pool) if pipeline.manifest.blocking else self._on_loop()
-        self._task = self._loop.create_task(work)
+        self._loop = asyncio.get_running_loop()
+        self._context = Context.of(run, emit, self._ask)
+        self._questions: list[Future[Answers]] = []
+        self._numbers = count(1)
+        self._thread = Thread()
+        self._task = self._loop.create_task(self._work(pipeline, pool))
 
     def when_ended(self, tell: Callable[[Result], None]) -> None:
         """Have `tell` called on the loop with the result, after every event; never an exception."""
         self._task.add_done_callback(lambda task: self._loop.call_soon(tell, outcome(task)))
 
+    def answer(self, answers: Answers) -> None:
+        """Give the answers to the oldest question that waits."""
+        if self._questions:
+            resolve(self._questions.pop(0), answers)
+
     def stop(self) -> None:
         """Ask the work to stop; returns at once. The result is then an error, whenever it comes."""
         self._context.stop()
-        if self._pipeline.manifest.blocking:
+        for question in self._questions:
+            question.cancel()
+        if self._thread.used:
             self._loop.call_later(GRACE, self._thread.interrupt)
         else:
             self._task.cancel()
 
-    async def _on_loop(self) -> Result:
+    async def _work(self, pipeline: Pipeline, pool: Executor) -> Result:
         current.set(self._context)
         try:
-            return self._bounded(await self._pipeline.call(self._run.inputs, self._context))
+            work = pipeline.prepare(self._run)
+            if work.blocking:
+                self._thread.used = True
+                here = copy_context()
+                return await self._loop.run_in_executor(pool, lambda: here.run(self._block, work))
+            return self._bounded(await work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
 
-    async def _in_thread(self, pool: Executor) -> Result:
-        current.set(self._context)
-        return await self._loop.run_in_executor(pool, copy_context().run, self._block)
-
-    def _block(self) -> Result:
+    def _block(self, work: Work) -> Result:
         try:
             with self._thread:
                 self._context.check()
-                return self._bounded(self._pipeline.call(self._run.inputs, self._context))
+                return self._bounded(work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
+
+    def _ask(self, requests: Mapping[str, Json]) -> Future[Answers]:
+        """Put a question to the caller; called from any thread."""
+        future: Future[Answers] = Future()
+        self._questions.append(future)
+        self._emit(Question(number=next(self._numbers), requests=requests))
+        return future
 
     def _bounded(self, value: object) -> Result:
         result = render(value)
@@ -84,9 +101,18 @@ class Call:
     def _failed(self, error: BaseException) -> Result:
         if self._context.cancelled and isinstance(error, Stopped | asyncio.CancelledError):
             return failure("The run was stopped.")
+        if isinstance(error, ProtocolError):
+            fault = Fault(code=error.code, message=error.message, data=error.data)
+            return failure(error.message).model_copy(update={"fault": fault})
         if not isinstance(error, Invalid):
             log.warning("run %s of %s failed", self._run.id, self._run.pipeline, exc_info=error)
         return failure(explain(error))
+
+
+def resolve(future: Future[Answers], answers: Answers) -> None:
+    """Settle a question, unless the run was stopped meanwhile."""
+    if future.set_running_or_notify_cancel():
+        future.set_result(answers)
 
 
 def outcome(task: asyncio.Task[Result]) -> Result:
@@ -98,6 +124,7 @@ class Thread:
     """The thread that works for a call, while it does; lets another thread raise `Stopped` in it."""
 
     def __init__(self) -> None:
+        self.used = False
         self._lock = threading.Lock()
         self._ident: int | None = None
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import Broken
-from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Result, Run
+from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Question, Result, Run
 from ..pipelines import Pipeline, haystack, load
 from ..settings import Settings
 from .calls import Call, explain
@@ -94,7 +94,7 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
         self._bench = bench
         self._loading = asyncio.create_task(self._load())
 
-    async def attempt(self, place: LocalPlace, run: Run, emit: Emit, deadline: float) -> Result:
+    async def attempt(self, place: LocalPlace, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
         """Run on the loop or in a thread; events arrive in order, then the result."""
         if broken := await self.ready(place):
             return broken
@@ -104,7 +104,9 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
         call.when_ended(news.put_nowait)
         try:
             while not isinstance(item := await news.get(), Result):
-                await emit(item)
+                answers = await emit(item)
+                if isinstance(item, Question):
+                    call.answer(answers or {})
         except BaseException:  # cancelled, or out of time: the work must not go on
             call.stop()
             raise

@@ -83,12 +83,12 @@ class PlacesGeneration(ABC, Generic[P]):
         if self._report is not None and not place.released:
             self._report(place.name, outcome)
 
-    async def run(self, run: Run, emit: Emit, deadline: float) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
         """See `Generation.run`."""
         place = self.places[run.pipeline]
         with place:
             async with place.slots:
-                return await self.attempt(place, run, emit, deadline)
+                return await self.attempt(place, run, emit, clock)
 
     async def release(self, name: str) -> None:
         """See `Generation.release`."""
@@ -114,7 +114,7 @@ class PlacesGeneration(ABC, Generic[P]):
         return None
 
     @abstractmethod
-    async def attempt(self, place: P, run: Run, emit: Emit, deadline: float) -> Result:
+    async def attempt(self, place: P, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
         """Run it once it is ready; cancelling stops the work."""
 
     @abstractmethod

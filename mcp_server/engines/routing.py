@@ -9,9 +9,27 @@ from typing import Any
 
 from ..content import failure
 from ..errors import NotFound
-from ..models import Emit, Group, Result, Run
+from ..models import Answers, Emit, Event, Group, Question, Result, Run
 from ..settings import Settings
 from . import Generation, Report, Workshop
+
+
+def patient(emit: Emit, clock: asyncio.Timeout) -> Emit:
+    """An `emit` that stops the clock while a question waits for its answer."""
+    loop = asyncio.get_running_loop()
+
+    async def wait(event: Event) -> Answers | None:
+        if not isinstance(event, Question):
+            return await emit(event)
+        deadline, since = clock.when(), loop.time()
+        clock.reschedule(None)
+        try:
+            return await emit(event)
+        finally:
+            if deadline is not None:
+                clock.reschedule(deadline + loop.time() - since)
+
+    return wait
 
 
 class RoutingEngine:
@@ -72,10 +90,10 @@ class RoutingEngine:
         generation = self._serving.get(run.pipeline)
         if generation is None:
             raise NotFound(f"There is no pipeline named {run.pipeline}.")
-        deadline = asyncio.get_running_loop().time() + run.timeout
+        clock = asyncio.timeout(run.timeout)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await generation.run(run, emit, deadline)
+            async with clock:
+                return await generation.run(run, patient(emit, clock), clock)
         except TimeoutError:
             return failure(f"The run took longer than its timeout of {run.timeout:g} s and was stopped.")
 

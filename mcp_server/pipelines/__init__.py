@@ -7,15 +7,24 @@ A kind is a module of this folder with two functions:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import Broken
-from ..models import Json, Manifest, Problem
+from ..models import Manifest, Problem, Run
 from .context import Context
 
 KINDS = ("wrapper", "yaml")
+
+
+class Work(NamedTuple):
+    """What a run comes down to: a function of the run's context, for a thread or for the event loop."""
+
+    blocking: bool
+    """True if `call` gives the value and occupies a thread, false if it gives an awaitable of the value."""
+    call: Callable[[Context], Any]
 
 
 class Pipeline(Protocol):
@@ -26,13 +35,12 @@ class Pipeline(Protocol):
         """What a caller may know: tool, kind, whether a call blocks a thread, warnings."""
         ...
 
-    def call(self, arguments: Json, context: Context) -> Any:
-        """Decode the validated JSON arguments and run.
+    def prepare(self, run: Run) -> Work:
+        """The work of this run: `run.verb` says what is wanted, `run.inputs` are validated JSON.
 
-        If `manifest.blocking`, this is called in a thread and gives the value. Otherwise it is called on
-        the event loop and gives an awaitable of the value. Streams are consumed here: chunks go to
-        `context`, the whole is the value. Raises whatever the pipeline raises, and `Invalid` for
-        arguments that pass the schema but do not decode.
+        Its function decodes the arguments and runs. Streams are consumed there: chunks go to the context,
+        the whole is the value. It raises whatever the pipeline raises, and `Invalid` for arguments that
+        pass the schema but do not decode. Raises `Invalid` for a verb or name the pipeline does not have.
         """
         ...
 

@@ -1,12 +1,20 @@
-"""What a running pipeline can reach: its caller, progress, logs, the stream. Safe from any thread."""
+"""What a running pipeline can reach: its caller, progress, logs, the stream, questions. From any thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
-from ..models import Caller, Chunk, Event, Level, Log, Progress
+from ..models import Answers, Caller, Chunk, Client, Event, Json, Level, Log, Notice, Progress, Run
+from .questions import Ask, Form, Link, Roots, Sampling, lacking
+
+MISSING_CAPABILITY = -32021
+"""The protocol's code for a request that needs what the client did not declare (2026-07-28, errors)."""
+
+T = TypeVar("T")
 
 current: ContextVar[Context] = ContextVar("mcp_server.context")
 """The context of the run this code belongs to; threads started for the run inherit it."""
@@ -19,17 +27,53 @@ class Stopped(BaseException):
     """
 
 
+class ProtocolError(Exception):
+    """Raised by a pipeline to answer a call with a JSON-RPC error instead of a failed result.
+
+    For what the program that calls must handle; what a model could mend by calling differently is an
+    ordinary exception. Surfaces without JSON-RPC show the message.
+    """
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
 class Context:
     """One run, seen from inside. A wrapper method gets it by a parameter annotated `Context`.
 
-    Every method may be called from async code and from threads; none of them blocks.
+    Every method may be called from async code and from threads. Only questions wait: called in a thread
+    they give the answer, called on the event loop they give an awaitable of it.
     """
 
-    def __init__(self, run: str, caller: Caller, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        run: str,
+        caller: Caller,
+        emit: Callable[[Event], None],
+        client: Client | None = None,
+        ask: Callable[[Mapping[str, Json]], Future[Answers]] | None = None,
+    ) -> None:
         self.run = run
         self.caller = caller
         self._emit = emit
+        self._client = client or Client()
+        self._ask = ask
         self._stopped = False
+
+    @classmethod
+    def of(
+        cls, run: Run, emit: Callable[[Event], None], ask: Callable[[Mapping[str, Json]], Future[Answers]]
+    ) -> Context:
+        """The context of a run."""
+        return cls(run.id, run.caller, emit, run.client, ask)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request's HTTP headers that the operator lets pipelines see, by lower-case name."""
+        return self._client.headers
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run is: `done` of `total`, in any unit, rising."""
@@ -46,6 +90,65 @@ class Context:
         """Send the caller a log line: a string or any JSON value."""
         self._emit(Log(level=level, data=data, logger=logger))
 
+    def ask(self, message: str, schema: Any, *, key: str = "answer") -> Any:
+        """Ask a person to fill in a form: `schema` is a flat JSON Schema or a pydantic model.
+
+        Gives an `Answer`: true if accepted, then with `value` as the model. Raises `ValueError` for content
+        that does not fit it.
+        """
+        return self._settle({key: Form(message, schema)}, lambda answers: answers[key])
+
+    def ask_url(self, message: str, url: str, *, key: str = "answer") -> Any:
+        """Ask a person to visit a page. Gives an `Answer` without content."""
+        return self._settle({key: Link(message, url)}, lambda answers: answers[key])
+
+    def sample(
+        self,
+        prompt: str | list[Json],
+        max_tokens: int = 1000,
+        system: str | None = None,
+        *,
+        key: str = "sample",
+    ) -> Any:
+        """Have the client's own model complete a prompt. Gives its text."""
+        return self._settle({key: Sampling(prompt, max_tokens, system)}, lambda answers: answers[key])
+
+    def roots(self, *, key: str = "roots") -> Any:
+        """The folders the client works in, as objects with `uri` and perhaps `name`."""
+        return self._settle({key: Roots()}, lambda answers: answers[key])
+
+    def ask_all(self, **questions: Ask) -> Any:
+        """Ask several things in one round: `Form`, `Link`, `Sampling`, `Roots`. Gives the answers by name."""
+        return self._settle(questions, lambda answers: answers)
+
+    def can(self, capability: str) -> bool:
+        """True if the caller's client declared the capability: `elicitation`, `sampling`, `roots`."""
+        return capability in self._client.capabilities
+
+    def require(self, capability: str) -> None:
+        """End the call with the protocol's error for a missing capability unless the client declared it."""
+        self._require({capability: {}})
+
+    def tools_changed(self) -> None:
+        """Tell every client to list the tools again."""
+        self._emit(Notice(what="tools"))
+
+    def prompts_changed(self) -> None:
+        """Tell every client to list the prompts again."""
+        self._emit(Notice(what="prompts"))
+
+    def resources_changed(self) -> None:
+        """Tell every client to list the resources again."""
+        self._emit(Notice(what="resources"))
+
+    def resource_updated(self, uri: str) -> None:
+        """Tell the clients that subscribed to this resource that it changed."""
+        self._emit(Notice(what="resource", uri=uri))
+
+    def close_stream(self) -> None:
+        """Close the caller's response stream; it reconnects and receives the rest (2025-11-25 over HTTP)."""
+        self._emit(Notice(what="stream"))
+
     @property
     def cancelled(self) -> bool:
         """True once the caller has gone or the time is up; long loops should look."""
@@ -59,3 +162,36 @@ class Context:
     def stop(self) -> None:
         """Ask the run to stop; called by the engine."""
         self._stopped = True
+
+    def _require(self, needs: Json) -> None:
+        if lacking(needs, self._client.capabilities):
+            message = f"This needs a client that declares {', '.join(needs)}."
+            raise ProtocolError(MISSING_CAPABILITY, message, {"requiredCapabilities": needs})
+
+    def _settle(self, questions: Mapping[str, Ask], give: Callable[[dict[str, Any]], T]) -> T | Awaitable[T]:
+        self.check()
+        if self._ask is None:
+            raise RuntimeError("nobody can be asked here")
+        future = self._ask({key: question.request() for key, question in questions.items()})
+
+        def read(answers: Answers) -> T:
+            return give({key: question.read(answers.get(key)) for key, question in questions.items()})
+
+        return waited(future, read)
+
+
+def waited(future: Future[Answers], read: Callable[[Answers], T]) -> T | Awaitable[T]:
+    """What `read` makes of the answers: an awaitable on an event loop, at once after a wait in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        try:
+            return read(future.result())
+        except CancelledError:
+            raise Stopped from None
+    return later(future, read)
+
+
+async def later(future: Future[Answers], read: Callable[[Answers], T]) -> T:
+    """The same, awaited."""
+    return read(await asyncio.wrap_future(future))

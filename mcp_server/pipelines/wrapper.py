@@ -9,11 +9,13 @@ import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from ..errors import Broken
-from ..models import Json, Manifest, Options, Problem
+from ..errors import Broken, Invalid
+from ..models import Json, Manifest, Options, Problem, Run
+from . import Work
 from .arguments import Arguments, arguments_of, return_annotation
 from .authoring import PipelineWrapper
 from .chat import as_tool
@@ -166,8 +168,14 @@ class WrapperPipeline:
         self._text = is_text_stream(entry.returns)
         self._modules = modules
 
+    def prepare(self, run: Run) -> Work:
+        """See `Pipeline.prepare`."""
+        if run.verb != "call":
+            raise Invalid(f"{run.pipeline} publishes nothing but its tool.")
+        return Work(self.manifest.blocking, partial(self.call, run.inputs))
+
     def call(self, arguments: Json, context: Context) -> Any:
-        """See `Pipeline.call`."""
+        """The value, or if it is no blocking pipeline an awaitable of it."""
         if not self.manifest.blocking:
             return self._call_async(arguments, context)
         value = self._function(**self._arguments.decode(arguments, context))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -11,8 +12,9 @@ from typing import Any, cast
 import networkx
 from haystack import Pipeline
 
-from ..errors import Broken
-from ..models import Json, Manifest, Options, Problem
+from ..errors import Broken, Invalid
+from ..models import Json, Manifest, Options, Problem, Run
+from . import Work
 from .answers import Answer, answer_schema, answers_in
 from .arguments import Arguments, arguments_of
 from .building import build
@@ -72,6 +74,12 @@ class YamlPipeline:
         self._streaming = _streaming(pipeline)
         self._named = {answer.name: (answer.component, answer.socket) for answer in answers if answer.name}
         self._included = {component for component, _ in self._named.values()} or None
+
+    def prepare(self, run: Run) -> Work:
+        """See `Pipeline.prepare`."""
+        if run.verb != "call":
+            raise Invalid(f"{run.pipeline} publishes nothing but its tool.")
+        return Work(self.manifest.blocking, partial(self.call, run.inputs))
 
     def call(self, arguments: Json, context: Context) -> Any:
         """Run; the value is a mapping of the declared outputs, or of components to their outputs."""

@@ -19,7 +19,10 @@ from .conftest import wrapper
 
 pytestmark = pytest.mark.anyio
 
-MANAGEMENT = ["deploy_pipeline", "undeploy_pipeline", "get_pipeline_status", "get_all_pipeline_statuses"]
+MANAGEMENT = [
+    *("deploy_pipeline", "undeploy_pipeline", "get_pipeline_status", "get_all_pipeline_statuses"),
+    *("get_run", "answer_run", "cancel_run"),
+]
 ANSWER = wrapper('def run_api(self) -> str:\n    """Answers."""\n    return "deployed"\n')
 
 
@@ -79,8 +82,8 @@ async def test_the_era_is_the_one_the_client_asked_for(client: Client, mode: Mod
 async def test_pipelines_are_listed_by_name_and_the_management_tools_last(client: Client) -> None:
     tools = (await client.list_tools()).tools
     names = [tool.name for tool in tools]
-    assert names[-4:] == MANAGEMENT
-    assert names[:-4] == sorted(names[:-4])
+    assert names[-7:] == MANAGEMENT
+    assert names[:-7] == sorted(names[:-7])
     assert {"echo", "steps", "words"} <= set(names)
     assert not {"hidden", "broken"} & set(names)
     echo = tools[names.index("echo")]

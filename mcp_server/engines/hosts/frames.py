@@ -14,10 +14,11 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import cast
 
-from ...models import Result
+from ...models import Fault, Result
 
 HEADER = struct.Struct(">IBQ")
 RESULT = struct.Struct(">BI")
+ERROR, STRUCTURED, FAULT = 1, 2, 4
 BUFFER = 2 * 1024 * 1024
 """Bytes of socket buffer; at the default of 208 KiB a frame of 1 MB takes three times as long."""
 
@@ -30,6 +31,7 @@ class Kind(IntEnum):
     STOP = 3  # stop the work of this call
     CLOSE = 4  # close the pipeline named in the payload
     END = 5  # close everything and exit
+    ANSWER = 6  # the answers to the last question of this call
 
     LOADED = 16  # a Manifest
     BROKEN = 17  # a Problem
@@ -109,7 +111,13 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def pack_result(result: Result) -> tuple[bytes, ...]:
     """The payload of an ENDED frame."""
-    flags = result.is_error | (result.structured is not None) << 1
+    if result.fault is not None:
+        return (
+            RESULT.pack(FAULT, len(result.content)),
+            result.content,
+            result.fault.model_dump_json().encode(),
+        )
+    flags = result.is_error * ERROR | (result.structured is not None) * STRUCTURED
     return RESULT.pack(flags, len(result.content)), result.content, result.structured or b""
 
 
@@ -117,5 +125,9 @@ def unpack_result(payload: bytes) -> Result:
     """The inverse of `pack_result`."""
     flags, size = RESULT.unpack_from(payload)
     middle = RESULT.size + size
-    structured = payload[middle:] if flags & 2 else None
-    return Result(content=payload[RESULT.size : middle], structured=structured, is_error=bool(flags & 1))
+    content, rest = payload[RESULT.size : middle], payload[middle:]
+    if flags & FAULT:
+        return Result(content=content, is_error=True, fault=Fault.model_validate_json(rest))
+    return Result(
+        content=content, structured=rest if flags & STRUCTURED else None, is_error=bool(flags & ERROR)
+    )

@@ -72,13 +72,13 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
         """Which process holds which pipeline now."""
         return {name: place.host.pid for name, place in self.places.items()}
 
-    async def attempt(self, place: HostPlace, run: Run, emit: Emit, deadline: float) -> Result:
+    async def attempt(self, place: HostPlace, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
         """Run in its host; a lost call of a read-only idempotent pipeline is run once more."""
         for again in (True, False):
             if broken := await self.ready(place):
                 return broken
             try:
-                return await place.host.run(run, emit, deadline, self._retire)
+                return await place.host.run(run, emit, clock, self._retire)
             except HostDied as death:
                 if not (again and place.replayable):
                     return failure(lost(place, death))

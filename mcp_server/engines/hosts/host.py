@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+import orjson
 from pydantic import TypeAdapter
 
-from ...models import Chunk, Emit, Event, Log, Manifest, Member, Problem, Progress, Result, Run
+from ...models import Chunk, Emit, Event, Manifest, Member, Problem, Question, Result, Run
 from .. import Outcome
 from .frames import Kind, Wire, connect, pair, unpack_result
 from .launcher import Launcher, Process
@@ -133,7 +134,7 @@ class Host:
             if self.alive:
                 self.loading = None
 
-    async def run(self, run: Run, emit: Emit, deadline: float, stuck: Stuck) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout, stuck: Stuck) -> Result:
         """Run a loaded pipeline to the end. Raises `HostDied`.
 
         Cancelling stops the work; if it goes on all the same, `stuck` is told.
@@ -144,10 +145,12 @@ class Host:
         pending = self._calls[number] = Pending(run.pipeline)
         self._wire.send(Kind.RUN, number, run.model_dump_json().encode())
         try:
-            while isinstance(item := await pending.next(), Progress | Chunk | Log):
-                await emit(item)
+            while not isinstance(item := await pending.next(), Result | HostDied):
+                answers = await emit(item)
+                if isinstance(item, Question):
+                    self._wire.send(Kind.ANSWER, number, orjson.dumps(answers or {}))
         except BaseException:  # out of time or cancelled: the work must not go on
-            late = asyncio.get_running_loop().time() >= deadline
+            late = clock.expired()
             self._stop(number, STOP_TIME if late else LEAVE_TIME, stuck)
             raise
         if isinstance(item, HostDied):

@@ -10,6 +10,7 @@ import mcp_types as types
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 
+from ...models import Notice
 from .eras import Request, connection
 
 SEND_LIMIT = 2.0
@@ -41,6 +42,13 @@ class Changes:
                 self._number += 1
                 await self._bus.publish(ToolsListChanged())
                 await self._tell()
+
+    async def announce(self, notice: Notice) -> None:
+        """Announce what a pipeline says has changed."""
+        if notice.what == "tools":
+            self._number += 1
+            await self._bus.publish(ToolsListChanged())
+            await self._tell()
 
     async def listen(
         self, request: Request, params: types.SubscriptionsListenRequestParams

@@ -1,11 +1,18 @@
-"""The management tools: deploy, undeploy and the two statuses, with their schemas and answers."""
+"""The management tools: pipelines and their statuses, runs and their questions, with schemas and answers."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import anyio
+import orjson
 
 from ...catalog.arguments import Arguments
-from ...models import NAME, Caller, Json, Status
+from ...errors import Conflict, Invalid
+from ...models import NAME, Answers, Caller, Json, Question, Status
+from ...runs import Live
 from ...server import Server
 
 STRING: Json = {"type": "string"}
@@ -28,6 +35,23 @@ STATUS: Json = {
     },
     "required": ["name", "status"],
 }
+RUN: Json = {
+    "type": "object",
+    "properties": {
+        "run_id": STRING,
+        "pipeline": STRING,
+        "version": STRING,
+        "status": {"type": "string", "enum": ["running", "waiting", "done", "failed", "cancelled"]},
+        "seconds": {"type": "number"},
+        "question": OBJECT,
+        "content": {"type": "array", "items": OBJECT},
+        "result": OBJECT,
+    },
+    "required": ["run_id", "pipeline", "status"],
+}
+ACTIONS = ("accept", "decline", "cancel")
+PATIENCE = 45.0
+"""Seconds `answer_run` waits for what follows; clients give up on a call after 60."""
 SHOWN = ("name", "description", "inputSchema")
 """What the answer to a deploy holds of the new tool."""
 
@@ -37,12 +61,16 @@ class Management:
 
     def __init__(self, server: Server) -> None:
         self._catalog = server.catalog
+        self._runs = server.runs
         self._schemas = {tool["name"]: Arguments(tool["inputSchema"]) for tool in TOOLS}
         self.verbs: dict[str, Callable[[Caller, Json], Awaitable[Json]]] = {
             "deploy_pipeline": self.deploy,
             "undeploy_pipeline": self.undeploy,
             "get_pipeline_status": self.status,
             "get_all_pipeline_statuses": self.statuses,
+            "get_run": self.run,
+            "answer_run": self.answer,
+            "cancel_run": self.cancel,
         }
 
     async def call(self, name: str, caller: Caller, arguments: Json) -> Json:
@@ -73,6 +101,70 @@ class Management:
     async def statuses(self, caller: Caller, arguments: Json) -> Json:
         """How all pipelines are doing."""
         return {"pipelines": [dumped(each) for each in self._catalog.statuses()]}
+
+    async def run(self, caller: Caller, arguments: Json) -> Json:
+        """How one run is doing, what it asks, what it gave."""
+        return shown(self._runs.find(caller, arguments["run_id"]))
+
+    async def answer(self, caller: Caller, arguments: Json) -> Json:
+        """Answer what a run asks, then wait for its end or its next question."""
+        live = self._runs.find(caller, arguments["run_id"])
+        question = live.question
+        if question is None:
+            raise Conflict(f"Run {live.run.id} is not waiting for an answer.")
+        live.answer(completed(question, arguments["answers"]))
+        with anyio.move_on_after(PATIENCE):
+            await live.next()
+        return shown(live)
+
+    async def cancel(self, caller: Caller, arguments: Json) -> Json:
+        """Stop a run."""
+        live = self._runs.find(caller, arguments["run_id"])
+        live.cancel()
+        with anyio.move_on_after(PATIENCE):
+            await live.end()
+        return shown(live)
+
+
+def shown(live: Live) -> Json:
+    """A run as callers see it: what is asked while it waits, its result once it has ended."""
+    run, result = live.run, live.run.result
+    view: Json = {
+        "run_id": run.id,
+        "pipeline": run.pipeline,
+        "version": str(run.version),
+        "status": run.status,
+        "seconds": round((run.finished or time.time()) - run.started, 3),
+    }
+    if live.question is not None:
+        view["question"] = dict(live.question.requests)
+    if result is not None:
+        view["content"] = orjson.loads(result.content)
+        if result.structured is not None:
+            view["result"] = orjson.loads(result.structured)
+    return view
+
+
+def completed(question: Question, given: Json) -> Answers:
+    """Answers in wire form from what a caller wrote: a form's fields, a text, a list, or the form itself.
+
+    Raises `Invalid` that names a key which is missing or was not asked.
+    """
+    if given.keys() != question.requests.keys():
+        raise Invalid(f"`answers` must be an object with {', '.join(question.requests)}, and nothing else.")
+    return {key: wire(question.requests[key]["method"], value) for key, value in given.items()}
+
+
+def wire(method: str, value: Any) -> Json:
+    """One answer as the MCP result of that method."""
+    given = cast(Json, value) if isinstance(value, dict) else None
+    if method == "roots/list":
+        return {"roots": value} if given is None else given
+    if method == "sampling/createMessage":
+        return {"content": {"type": "text", "text": value}} if given is None else given
+    if given is None:
+        return {"action": value if value in ACTIONS else "cancel"}
+    return given if given.get("action") in ACTIONS else {"action": "accept", "content": given}
 
 
 def advice(name: str, keep: bool) -> str:
@@ -114,6 +206,7 @@ def gives(properties: Json) -> Json:
     return {"type": "object", "properties": properties, "required": [*properties]}
 
 
+RUN_ID: Json = {"run_id": STRING | {"description": "Id of a run, as a result named it."}}
 PIPELINE_NAME: Json = {"pipeline_name": STRING | {"description": "Name of a pipeline."}}
 TOOLS: tuple[Json, ...] = (
     tool(
@@ -168,6 +261,42 @@ TOOLS: tuple[Json, ...] = (
         takes({}),
         gives({"pipelines": {"type": "array", "items": OBJECT}}),
         readOnlyHint=True,
+        idempotentHint=True,
+    ),
+    tool(
+        "get_run",
+        "Run status",
+        "Tells how a run is doing, what it asks while it waits, and what it gave.",
+        takes(RUN_ID, "run_id"),
+        RUN,
+        readOnlyHint=True,
+        idempotentHint=True,
+    ),
+    tool(
+        "answer_run",
+        "Answer run",
+        "Answers what a waiting run asks, then returns its result or its next question.",
+        takes(
+            RUN_ID
+            | {
+                "answers": {
+                    "type": "object",
+                    "description": "By key of the question: the form's fields, or decline or cancel.",
+                }
+            },
+            "run_id",
+            "answers",
+        ),
+        RUN,
+        openWorldHint=True,
+    ),
+    tool(
+        "cancel_run",
+        "Cancel run",
+        "Stops a run that is going on or waits.",
+        takes(RUN_ID, "run_id"),
+        RUN,
+        destructiveHint=True,
         idempotentHint=True,
     ),
 )

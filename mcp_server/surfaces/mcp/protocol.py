@@ -17,6 +17,7 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.lowlevel import Server as LowLevelServer
 from mcp.server.models import InitializationOptions
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
@@ -24,6 +25,7 @@ from ...server import Server
 from .changes import Changes
 from .eras import Request
 from .reports import set_level
+from .running import Running
 from .tools import Tools
 
 NAME = "haystack-mcp-server"
@@ -45,7 +47,7 @@ class ProtocolServer(LowLevelServer[Any]):
     def __init__(self, server: Server) -> None:
         self.changes = Changes()
         self._catalog = server.catalog
-        tools = Tools(server)
+        tools = Tools(server, Running(server, self.changes))
         super().__init__(
             NAME,
             version=version(NAME),
@@ -58,7 +60,9 @@ class ProtocolServer(LowLevelServer[Any]):
         self.add_request_handler("tools/list", types.PaginatedRequestParams, tools.list)
         self.add_request_handler("tools/call", types.CallToolRequestParams, tools.call)
         self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
-        self.middleware.extend((contain, self._admit))
+        security = RequestStateSecurity.ephemeral(ttl=server.settings.answer_timeout)
+        sealed = RequestStateBoundary(security, default_audience=NAME)
+        self.middleware.extend((contain, self._admit, sealed))
 
     def create_initialization_options(
         self,

@@ -108,6 +108,8 @@ class Report:
                 await self._advance(self._done + (not self._measured), event.text)
             case Log():
                 await self._log(event)
+            case _:
+                raise TypeError(f"{event.kind} is not reported, but acted on")
 
     async def _advance(self, done: float, message: str | None) -> None:
         """Send progress. Its value MUST rise each time (MCP, utilities/progress), if only by a hair."""

@@ -17,7 +17,7 @@ from ...models import Caller, Json, Run
 from ...server import Server
 from .eras import Request
 from .manage import TOOLS, Management
-from .reports import reported
+from .running import Running, Waiting, blocks
 
 PATIENCE = 8.0
 """Seconds a list of tools waits for pipelines that still load; clients give up on a server after 10."""
@@ -39,9 +39,10 @@ TIMEOUT = "haystack-mcp-server/timeout"
 class Tools:
     """The handlers of `tools/list` and `tools/call`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, running: Running) -> None:
         self._server = server
         self._management = Management(server)
+        self._running = running
         self._seen: object = None
         self._tools: dict[str, Json] = {}
 
@@ -64,7 +65,7 @@ class Tools:
         try:
             if params.name in self._management.verbs:
                 return answer(await self._management.call(params.name, caller, arguments))
-            return await self._run(request, caller, params.name, arguments)
+            return await self._run(request, params, caller, arguments)
         except ServerError as error:
             return failure(str(error))
 
@@ -73,15 +74,20 @@ class Tools:
         tool = self._current().get(name)
         return tool and tool["inputSchema"]
 
-    async def _run(self, request: Request, caller: Caller, name: str, arguments: Json) -> HandlerResult:
+    async def _run(
+        self, request: Request, params: types.CallToolRequestParams, caller: Caller, arguments: Json
+    ) -> HandlerResult:
         try:
-            if (await self._server.catalog.find(name)).options.hidden:
+            if (await self._server.catalog.find(params.name)).options.hidden:
                 raise NotFound
-            async with reported(request) as emit:
-                timeout = wanted_timeout(request)
-                return joined(await self._server.runs.call(caller, name, arguments, emit, timeout=timeout))
         except NotFound:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {name}") from None
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}") from None
+        try:
+            timeout = wanted_timeout(request)
+            run = await self._running.run(request, params, caller, params.name, arguments, timeout=timeout)
+        except Waiting as waiting:
+            return waiting.result
+        return joined(run)
 
     def _current(self) -> dict[str, Json]:
         """The tools by name, made once per snapshot of the catalog."""
@@ -125,7 +131,7 @@ def joined(run: Run) -> Json:
     """The result of a run, as the host rendered it."""
     assert run.result is not None, "an ended run has a result"
     result: Json = {
-        "content": orjson.loads(run.result.content),
+        "content": blocks(run),
         "isError": run.result.is_error,
         "_meta": {RUN: {"id": run.id, "version": run.version, "digest": run.digest}},
         "resultType": "complete",
