@@ -6,6 +6,7 @@ ServerError
 │   └── Broken    a source that was read but does not load; carries the problem with file and line
 ├── Conflict      a change that the present state does not allow, such as deploying over a name
 ├── Unavailable   the server cannot do it now (stopping, overloaded, still starting)
+│   └── Unanswered  a model that was needed did not answer
 └── Unusable      a setting or a place the server cannot start with; the command line exits with 2
 
 Texts are short, say what to do, and are safe to show to any caller: no traceback, secret or path.
@@ -42,6 +43,10 @@ class Conflict(ServerError):
 
 class Unavailable(ServerError):
     """The server cannot do it now."""
+
+
+class Unanswered(Unavailable):
+    """A model that was needed did not answer."""
 
 
 class Unusable(ServerError):

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from .. import pipelines
+from .. import models, pipelines
 
 
 def fingerprint() -> str:
@@ -15,8 +15,9 @@ def fingerprint() -> str:
     Distributions are told by the names of their metadata folders, which hold name and version.
     """
     total = hashlib.sha256(f"{sys.version} {sys.platform}".encode())
-    for path in sorted(Path(pipelines.__file__).parent.glob("*.py")):
-        total.update(path.read_bytes())
+    for package in (models, pipelines):
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+            total.update(path.read_bytes())
     for name in sorted(_distributions()):
         total.update(name.encode("utf-8", "surrogateescape") + b"\0")
     return total.hexdigest()

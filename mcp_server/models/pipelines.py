@@ -1,37 +1,16 @@
-"""The nouns: frozen values that are stored, sent and logged.
-
-Light on purpose: hosts import this module too, so it knows neither the MCP SDK nor Haystack. A tool is
-kept in MCP's own wire form (a JSON object with `name`, `inputSchema`, …).
-"""
+"""A pipeline as a value: its source, what it declares, what loading it revealed, how it is doing."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Kind = Literal["wrapper", "yaml"]
-State = Literal["running", "loading", "error", "undeployed"]
-Verb = Literal["call", "read", "prompt", "complete"]
-"""What a run does with its pipeline: call it, read a resource, fill a prompt, complete an argument."""
-Level = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
-Json = dict[str, Any]
-"""A JSON object whose keys are not ours to know: a schema, a tool, a call's arguments."""
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What a pipeline may be called: also its tool's name, so it keeps to what every client accepts."""
-
-
-class Noun(BaseModel):
-    """Base of every value: immutable, and strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+from .base import Json, Kind, Noun, Recording, State, TaskUse
 
 
 class Source(Noun):
@@ -75,7 +54,10 @@ class Options(Noun):
         default=(), description="Names of environment variables handed to the pipeline."
     )
     tags: tuple[str, ...] = ()
+    icons: tuple[Json, ...] = Field(default=(), description="MCP's icons, in wire form.")
     hidden: bool = Field(default=False, description="Not listed as an MCP tool.")
+    record: Recording | None = Field(default=None, description="What history keeps of its runs.")
+    task: TaskUse = Field(default="auto", description="Which of its calls become tasks.")
 
     def hint(self, name: str) -> bool:
         """True if the annotation is declared as true."""
@@ -105,6 +87,12 @@ class Manifest(Noun):
     blocking: bool
     """True if a call occupies a thread, false if it runs on the event loop."""
     warnings: tuple[str, ...] = ()
+    resources: tuple[Json, ...] = ()
+    """What it publishes beside its tool: MCP Resources, ResourceTemplates and Prompts in wire form."""
+    templates: tuple[Json, ...] = ()
+    prompts: tuple[Json, ...] = ()
+    steps: tuple[Json, ...] = ()
+    """Of a step-wise pipeline, in order: objects with `name`, `description`, `template` and `models`."""
 
 
 class Version(Noun):
@@ -146,115 +134,9 @@ class Limits(Noun):
     threads: int
     """Threads for pipelines that block."""
     result: int
-    """Bytes of a result, content and structured content together."""
-
-
-class Caller(Noun):
-    """Who calls, and from which surface."""
-
-    name: str = "anyone"
-    origin: str = "mcp"
-
-
-class Client(Noun):
-    """The program the caller uses: what it can do, and what it sent along."""
-
-    capabilities: Json = Field(default_factory=dict)
-    """MCP's ClientCapabilities in wire form."""
-    headers: Mapping[str, str] = Field(default_factory=dict)
-    """The HTTP headers that pipelines may see, by lower-case name."""
-
-
-class Fault(Noun):
-    """A protocol error that a pipeline raised on purpose: JSON-RPC code, message and data."""
-
-    code: int
-    message: str
-    data: Any = None
-
-
-class Result(Noun):
-    """What a call gave, as JSON made once where the pipeline ran; surfaces join the bytes.
-
-    `content` is a JSON array of MCP content blocks, `structured` a JSON object or None. With `is_error`
-    the content is one text block with the reason.
-    """
-
-    content: bytes
-    structured: bytes | None = None
-    is_error: bool = False
-    fault: Fault | None = None
-    """Set if the failure is to be a protocol error where the surface has such."""
-
-
-class Run(Noun):
-    """One call of a pipeline. Times are seconds since the epoch."""
-
-    id: str
-    pipeline: str
-    version: int
-    digest: str
-    inputs: Json
-    verb: Verb = "call"
-    caller: Caller = Caller()
-    client: Client = Client()
-    timeout: float
-    """Seconds the work may take; waiting for an answer does not count."""
-    status: Literal["queued", "running", "waiting", "done", "failed", "cancelled"] = "running"
-    result: Result | None = None
-    started: float = Field(default_factory=time.time)
-    finished: float | None = None
-
-
-class Progress(Noun):
-    """How far a run is: `done` of `total` (any unit, rising), and a short message."""
-
-    kind: Literal["progress"] = "progress"
-    done: float
-    total: float | None = None
-    message: str | None = None
-
-
-class Chunk(Noun):
-    """A piece of streamed text; `source` names the component or model it came from."""
-
-    kind: Literal["chunk"] = "chunk"
-    text: str
-    source: str | None = None
-
-
-class Log(Noun):
-    """A line a pipeline logged for its caller."""
-
-    kind: Literal["log"] = "log"
-    level: Level = "info"
-    data: Any
-    logger: str | None = None
-
-
-class Question(Noun):
-    """What a run asks its caller. The run waits until each request has its answer."""
-
-    kind: Literal["question"] = "question"
-    number: int
-    """Rises with each question of the run."""
-    requests: Mapping[str, Json]
-    """By key: an MCP request in wire form, `elicitation/create`, `sampling/createMessage` or `roots/list`."""
-
-
-class Notice(Noun):
-    """What a run wants clients to hear: a list or a resource changed, or that its stream may close."""
-
-    kind: Literal["notice"] = "notice"
-    what: Literal["tools", "prompts", "resources", "resource", "stream"]
-    uri: str | None = None
-
-
-Answers = Mapping[str, Json]
-"""By the key of the request: the MCP result in wire form. A key that is missing was not answered."""
-Event = Annotated[Progress | Chunk | Log | Question | Notice, Field(discriminator="kind")]
-Emit = Callable[[Event], Awaitable[Answers | None]]
-"""Told about every event of a run, in order; gives the answers to a question, None for anything else."""
+    """Bytes of a result with all its artifacts."""
+    text: int
+    """Bytes of text that a result shows; the rest becomes an artifact."""
 
 
 class Status(Noun):
@@ -264,6 +146,8 @@ class Status(Noun):
     status: State
     version: str | None = Field(default=None, description="The version that serves.")
     digest: str | None = Field(default=None, description="SHA-256 of the serving source.")
+    stages: Mapping[str, str] | None = Field(default=None, description="By stage, the version that has it.")
+    share: float | None = Field(default=None, description="Share of the calls that go to staging.")
     kind: str | None = Field(default=None, description="How its source becomes a pipeline.")
     uptime: float = Field(default=0.0, description="Seconds since this version began to serve.")
     calls: int = Field(default=0, description="Calls since the server started.")

@@ -1,0 +1,48 @@
+"""The nouns: frozen values that are stored, sent and logged.
+
+Light on purpose: hosts import them too, so they know neither the MCP SDK nor Haystack. A tool is kept in
+MCP's own wire form (a JSON object with `name`, `inputSchema`, …).
+"""
+
+from .base import NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb
+from .events import Answers, Chunk, Emit, Event, Log, Notice, Progress, Question, Response, Tokens
+from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
+from .runs import Artifact, Caller, Client, Fault, Result, Run
+
+__all__ = [
+    "NAME",
+    "Answers",
+    "Artifact",
+    "Caller",
+    "Chunk",
+    "Client",
+    "Emit",
+    "Event",
+    "Fault",
+    "Group",
+    "Json",
+    "Kind",
+    "Level",
+    "Limits",
+    "Log",
+    "Manifest",
+    "Member",
+    "Notice",
+    "Noun",
+    "Options",
+    "Problem",
+    "Progress",
+    "Question",
+    "Recording",
+    "Response",
+    "Result",
+    "Run",
+    "RunStatus",
+    "Source",
+    "State",
+    "Status",
+    "TaskUse",
+    "Tokens",
+    "Verb",
+    "Version",
+]

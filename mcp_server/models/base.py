@@ -1,0 +1,33 @@
+"""What every value is made of: the base of the nouns, and the words they choose from."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Kind = Literal["wrapper", "yaml", "steps"]
+State = Literal["running", "loading", "error", "undeployed"]
+Verb = Literal["call", "read", "prompt", "complete", "step", "batch"]
+"""What a run does with its pipeline: call it, read a resource, fill a prompt, complete an argument, execute
+one step of a step-wise pipeline, call it once for each of many inputs."""
+RunStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
+Recording = Literal["full", "meta", "none"]
+"""What history keeps of a run: all, all but what went in and came out, nothing."""
+TaskUse = Literal["auto", "always", "required"]
+"""Which calls of a pipeline become tasks if the client knows tasks: those that take long, or every one; with
+`required` no other client may call it."""
+Level = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+Json = dict[str, Any]
+"""A JSON object whose keys are not ours to know: a schema, a tool, a call's arguments."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a pipeline may be called: also its tool's name, so it keeps to what every client accepts."""
+
+
+class Noun(BaseModel):
+    """Base of every value: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))

@@ -1,0 +1,102 @@
+"""A run as a value: who calls, what for, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field
+
+from .base import Json, Noun, RunStatus, Verb
+
+
+class Caller(Noun):
+    """Who calls, and from which surface."""
+
+    name: str = "anyone"
+    origin: str = "mcp"
+
+
+class Client(Noun):
+    """The program the caller uses: what it can do, and what it sent along."""
+
+    capabilities: Json = Field(default_factory=dict)
+    """MCP's ClientCapabilities in wire form."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """The HTTP headers that pipelines may see, by lower-case name."""
+
+
+class Fault(Noun):
+    """A protocol error that a pipeline raised on purpose: JSON-RPC code, message and data."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
+class Artifact(Noun):
+    """What a run leaves beside its answer: a file, an image, a result that is too large to be shown."""
+
+    name: str
+    """Unique in its run."""
+    mime_type: str
+    content: bytes = Field(default=b"", repr=False)
+
+    def uri(self, run: str) -> str:
+        """Its address, given the id of its run."""
+        return f"run://{run}/artifacts/{quote(self.name, safe='')}"
+
+
+class Result(Noun):
+    """What a call gave, as JSON made once where the pipeline ran; surfaces join the bytes.
+
+    `content` is a JSON array of MCP content blocks, `structured` a JSON object or None. With `is_error`
+    the content is one text block with the reason.
+    """
+
+    content: bytes
+    structured: bytes | None = None
+    is_error: bool = False
+    fault: Fault | None = None
+    """Set if the failure is to be a protocol error where the surface has such."""
+    artifacts: tuple[Artifact, ...] = ()
+    """What the content links to."""
+    partial: bool = False
+    """True if the structured content was shortened; an artifact has the whole."""
+
+
+class Run(Noun):
+    """One call of a pipeline. Times are seconds since the epoch."""
+
+    id: str
+    pipeline: str
+    version: int
+    digest: str
+    inputs: Json
+    has_inputs: bool = True
+    """False if its inputs were not recorded."""
+    verb: Verb = "call"
+    caller: Caller = Caller()
+    client: Client = Client()
+    timeout: float
+    """Seconds the work may take; waiting for an answer does not count."""
+    status: RunStatus = "running"
+    result: Result | None = None
+    error: str | None = None
+    """Why it failed, in short; `interrupted` if its server stopped."""
+    usage: Json | None = None
+    parent: str | None = None
+    """The run it was made from: the one it repeats or forks, or its batch."""
+    step: str | None = None
+    """Where in its parent: the step it was forked at, or its place in the batch."""
+    key: str | None = None
+    """The idempotency key its caller gave."""
+    started: float = Field(default_factory=time.time)
+    finished: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True if nothing more will come of it."""
+        return self.status in ("done", "failed", "cancelled")
