@@ -36,6 +36,7 @@ from haystack.utils import Secret
 from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, TypeAdapter, computed_field
 
 from mcp_server.content import failure, render
+from mcp_server.content.blocks import Audio, Embedded, Image, Reply, ResourceLink, Text
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -559,3 +560,62 @@ def test_nothing_heavy_is_imported_for_it() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_a_reply_shows_what_it_is_given_in_order() -> None:
+    image = ImageContent(base64_image=base64.b64encode(PNG).decode(), mime_type="image/png")
+    answer = GeneratedAnswer(data="said", query="q", documents=[])
+    reply = Reply(answer, PNG, image, ByteStream(b"a,b", mime_type="text/csv"), {"plot": PNG, "n": 1})
+    result = render(reply)
+    shown = BLOCKS.validate_json(result.content)
+    kinds = ["text", "image", "image", "resource", "text", "image"]
+    assert [block.type for block in shown] == kinds
+    assert shown[0].text == "said"
+    assert json.loads(shown[4].text) == {"plot": f"content[5] (image/png, {len(PNG)} bytes)", "n": 1}
+    assert result.structured is None
+
+
+def test_a_reply_has_its_structured_value_beside_what_it_shows() -> None:
+    result = render(Reply("two", Image(PNG), structured={"plot": PNG, "n": 1}))
+    shown = BLOCKS.validate_json(result.content)
+    assert [block.type for block in shown] == ["text", "image", "image"]
+    assert result.structured is not None
+    assert json.loads(result.structured) == {"plot": f"content[2] (image/png, {len(PNG)} bytes)", "n": 1}
+    assert json.loads(render(Reply(structured=[1])).content) == [{"type": "text", "text": "[1]"}]
+    assert render(Reply(structured=[1])).structured == b'{"result":[1]}'
+
+
+def test_blocks_say_for_whom_they_are() -> None:
+    blocks = [
+        Text("t", audience="user", priority=0),
+        Image(PNG, audience=("user", "assistant")),
+        Audio(WAV, priority=1.0),
+        Embedded("note://a", b"text", "text/plain"),
+        ResourceLink("note://b", "b", title="B", description="d", mime_type="text/plain", size=3),
+    ]
+    wire = json.loads(render(blocks).content)
+    BLOCKS.validate_python(wire)
+    assert [block.get("annotations") for block in wire] == [
+        {"audience": ["user"], "priority": 0},
+        {"audience": ["user", "assistant"]},
+        {"priority": 1.0},
+        None,
+        None,
+    ]
+    assert (wire[1]["mimeType"], wire[2]["mimeType"]) == ("image/png", "audio/wav")
+    assert wire[3]["resource"] == {"uri": "note://a", "mimeType": "text/plain", "text": "text"}
+    assert render(blocks).structured is None
+
+
+@pytest.mark.parametrize("wrong", [{"audience": "nobody"}, {"audience": ("user", "x")}, {"priority": 2}])
+def test_a_block_for_nobody_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="of a block is"):
+        Text("t", **wrong)
+
+
+def test_a_block_inside_a_value_is_placed_beside_it() -> None:
+    result = render({"plot": Image(PNG, audience="user"), "n": 1})
+    text, image = json.loads(result.content)
+    assert image["annotations"] == {"audience": ["user"]}
+    assert json.loads(text["text"])["plot"]["data"] == f"content[1] (image/png, {len(PNG)} bytes)"
+    assert result.structured is not None

@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 from ..models import Json
 from .forms import form
 from .libraries import unique
-from .media import Embedded, Media, placeholder
+from .media import InnerBlock, Media, placeholder
 
 DEPTH = 64
 """Objects and arrays within each other; parsers in the field give up at 100 to 200."""
@@ -27,19 +27,19 @@ _Fragment: Any = vars(orjson)["Fragment"]  # missing from orjson's type stubs
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_UTC_Z
 
 
-def encode(value: object) -> tuple[bytes, list[Json]]:
-    """The value as JSON, and the content blocks it refers to (the first has index 1: the text is 0).
+def encode(value: object, first: int = 1) -> tuple[bytes, list[Json]]:
+    """The value as JSON, and the content blocks it refers to; `first` is the index of the first of them.
 
     What has no form leaves a short note in its place. Raises no `Exception`, unless a container changes or
     fails while it is walked.
     """
-    quick = _Encoder()
+    quick = _Encoder(first)
     try:
         return quick.dump(value), quick.blocks
     except orjson.JSONEncodeError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
             raise error.__cause__ from None  # the run was stopped, or the value tried to end the process
-        exact = _Encoder()
+        exact = _Encoder(first)
         return orjson.dumps(exact.walk(value), option=_OPTIONS), exact.blocks
 
 
@@ -59,8 +59,9 @@ def note(value: object) -> str:
 class _Encoder:
     """Encodes one value and collects its blocks on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 1) -> None:
         self.blocks: list[Json] = []
+        self._first = first
 
     def dump(self, value: object) -> bytes:
         """As orjson sees it. Wrapped in lists, so that orjson's own limit of depth becomes ours."""
@@ -72,7 +73,7 @@ class _Encoder:
         """One step closer to JSON; never raises."""
         if isinstance(value, Media):
             return self._place(value)
-        if isinstance(value, Embedded):
+        if isinstance(value, InnerBlock):
             return self._embed(value)
         try:
             shaped = form(value)
@@ -108,15 +109,15 @@ class _Encoder:
         return self.walk(self.level(value), depth, above)
 
     def _place(self, media: Media) -> str:
-        index = len(self.blocks) + 1
+        index = self._first + len(self.blocks)
         self.blocks.append(media.block(index))
         return placeholder(index, media.mime_type, len(media.data))
 
-    def _embed(self, embedded: Embedded) -> Json:
-        if embedded.block["type"] == "text":
-            return embedded.block
-        self.blocks.append(embedded.block)
-        return embedded.left(len(self.blocks))
+    def _embed(self, inner: InnerBlock) -> Json:
+        if inner.block["type"] == "text":
+            return inner.block
+        self.blocks.append(inner.block)
+        return inner.left(self._first + len(self.blocks) - 1)
 
     def _ordered(self, members: list[object]) -> Sequence[object]:
         """Members of a set in an order that is the same every time."""

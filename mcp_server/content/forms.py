@@ -20,7 +20,7 @@ from pydantic import BaseModel, RootModel
 from pydantic_core import to_jsonable_python
 
 from .libraries import known
-from .media import Embedded, Media, sniff, wire_block
+from .media import InnerBlock, Media, sniff, wire_block
 
 _FILE = frozenset({"name", "content", "mime_type"})
 _SIMPLE = frozenset({str, int, float, bool, type(None)})
@@ -82,7 +82,7 @@ def _record(value: Any) -> object:
         except ValueError:  # a type pydantic does not know: field by field then
             pass
     if block := wire_block(value):
-        return Embedded(block)
+        return InnerBlock(block)
     if isinstance(value, RootModel):
         return value.root  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if isinstance(value, BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -30,6 +31,14 @@ _BLOCKS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = MappingProxyType(
 """The content blocks of MCP 2025-11-25 and 2026-07-28: their keys, required and optional."""
 
 
+class Block(ABC):
+    """A content block that an author made; see `blocks`."""
+
+    @abstractmethod
+    def wire(self) -> Json:
+        """The block as MCP writes it."""
+
+
 @dataclass(frozen=True)
 class Media:
     """Bytes of a known type; `name` is a file name, without a folder."""
@@ -44,15 +53,17 @@ class Media:
             if self.mime_type.startswith(f"{kind}/") and not self.mime_type.startswith(_TEXTUAL):
                 return {"type": kind, "data": _base64(self.data), "mimeType": self.mime_type}
         uri = f"result:///{index}/{quote(self.name or 'file', safe='', errors='replace')}"
-        return {"type": "resource", "resource": {"uri": uri, "mimeType": self.mime_type, **self._body()}}
+        return {"type": "resource", "resource": self.resource(uri)}
 
-    def _body(self) -> Json:
+    def resource(self, uri: str) -> Json:
+        """MCP's resource contents under that address: a text where it is one, else base64."""
+        about: Json = {"uri": uri, "mimeType": self.mime_type}
         if self.mime_type.startswith(_TEXTUAL):
             try:
-                return {"text": self.data.decode()}
+                return {**about, "text": self.data.decode()}
             except UnicodeDecodeError:
                 pass
-        return {"blob": _base64(self.data)}
+        return {**about, "blob": _base64(self.data)}
 
 
 def placeholder(index: int, mime_type: str, size: int) -> str:
@@ -84,7 +95,9 @@ _RIFF: Mapping[bytes, str] = MappingProxyType({b"WEBP": "image/webp", b"WAVE": "
 
 
 def wire_block(value: object) -> Json | None:
-    """The MCP content block that `value` is (a model of the SDK, or a dict in wire form), else None."""
+    """The MCP content block that `value` is (ours, a model of the SDK, a dict in wire form), else None."""
+    if isinstance(value, Block):
+        return value.wire()
     if isinstance(value, BaseModel):
         if not type(value).__module__.startswith(("mcp_types", "mcp.types")):
             return None
@@ -114,7 +127,7 @@ def _is_resource(resource: Json) -> bool:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class InnerBlock:
     """An MCP content block met inside a result, in wire form."""
 
     block: Json
