@@ -11,34 +11,73 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .app import create_app
+    from .content.blocks import Audio, Embedded, Image, Reply, ResourceLink, Text
     from .errors import ServerError
     from .pipelines.authoring import File, PipelineWrapper
-    from .pipelines.context import Context
+    from .pipelines.confirmation import AskUser
+    from .pipelines.context import Context, ProtocolError
+    from .pipelines.headers import Header
+    from .pipelines.published import completion, prompt, resource
+    from .pipelines.questions import Answer, Form, Link, Roots, Sampling
     from .server import Server
     from .settings import Settings
 
     __version__: str
 
 __all__ = [
+    "Answer",
+    "AskUser",
+    "Audio",
     "Context",
+    "Embedded",
     "File",
+    "Form",
+    "Header",
+    "Image",
+    "Link",
     "PipelineWrapper",
+    "ProtocolError",
+    "Reply",
+    "ResourceLink",
+    "Roots",
+    "Sampling",
     "Server",
     "ServerError",
     "Settings",
+    "Text",
     "__version__",
+    "completion",
     "create_app",
+    "prompt",
+    "resource",
 ]
 
 _HOMES = MappingProxyType(
     {
+        "Answer": ".pipelines.questions",
+        "AskUser": ".pipelines.confirmation",
+        "Audio": ".content.blocks",
         "Context": ".pipelines.context",
+        "Embedded": ".content.blocks",
         "File": ".pipelines.authoring",
+        "Form": ".pipelines.questions",
+        "Header": ".pipelines.headers",
+        "Image": ".content.blocks",
+        "Link": ".pipelines.questions",
         "PipelineWrapper": ".pipelines.authoring",
+        "ProtocolError": ".pipelines.context",
+        "Reply": ".content.blocks",
+        "ResourceLink": ".content.blocks",
+        "Roots": ".pipelines.questions",
+        "Sampling": ".pipelines.questions",
         "Server": ".server",
         "ServerError": ".errors",
         "Settings": ".settings",
+        "Text": ".content.blocks",
+        "completion": ".pipelines.published",
         "create_app": ".app",
+        "prompt": ".pipelines.published",
+        "resource": ".pipelines.published",
     }
 )
 

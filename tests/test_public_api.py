@@ -35,7 +35,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_what_authors_import_is_light() -> None:
     code = (
         "import sys, mcp_server; before = set(sys.modules);"
-        "from mcp_server import PipelineWrapper, Context, File;"
+        "from mcp_server import PipelineWrapper, Context, File, completion, prompt, resource;"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), 'pydantic' in before)"
     )
     result = subprocess.run(

@@ -16,7 +16,7 @@ from ..errors import Broken
 from ..models import Manifest, Problem, Run
 from .context import Context
 
-KINDS = ("wrapper", "yaml")
+KINDS = ("wrapper", "yaml", "steps")
 
 
 class Work(NamedTuple):
@@ -40,7 +40,7 @@ class Pipeline(Protocol):
 
         Its function decodes the arguments and runs. Streams are consumed there: chunks go to the context,
         the whole is the value. It raises whatever the pipeline raises, and `Invalid` for arguments that
-        pass the schema but do not decode. Raises `Invalid` for a verb or name the pipeline does not have.
+        pass the schema but do not decode. For the other verbs see `Publications.prepare`.
         """
         ...
 

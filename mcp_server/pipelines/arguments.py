@@ -29,6 +29,7 @@ from ..errors import Broken, Invalid
 from ..models import Json
 from .context import Context
 from .faults import called, written_in
+from .headers import header_problem
 from .portable import Quiet, portable
 
 _LONGEST = 480
@@ -85,8 +86,15 @@ def arguments_of(function: Callable[..., Any], descriptions: Mapping[str, str]) 
     fields = {field: _field(function, part, hints, descriptions) for field, part in parameters.items()}
     model, described = _modelled(function, fields)
     schema, lost = portable(described)
+    if problem := header_problem(schema):
+        raise Broken(written_in(problem, function))
     always = frozenset(field for field, part in parameters.items() if _declares_default(part, model, field))
     return Arguments(schema, (*warnings, *lost), model, names, always, tuple(contexts))
+
+
+def contexts_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters of `function` that are annotated `Context`. Raises `Broken` as `arguments_of`."""
+    return tuple(name for name, hint in _parameter_annotations(function).items() if _is_context(hint))
 
 
 def return_annotation(function: Callable[..., Any]) -> Any:

@@ -64,9 +64,15 @@ class PipelineWrapper:
     engine: ClassVar[Literal["hosts", "local"] | None] = None
     env: ClassVar[tuple[str, ...] | list[str]] = ()
     tags: ClassVar[tuple[str, ...] | list[str]] = ()
+    icons: ClassVar[tuple[Mapping[str, Any], ...] | list[dict[str, Any]]] = ()
     hidden: ClassVar[bool] = False
     skip_mcp: ClassVar[bool] = False
     """What may be declared, as literals: it is read from the file without running it (see `Options`)."""
+
+    input_schema: ClassVar[Json | None] = None
+    output_schema: ClassVar[Json | None] = None
+    """Schemas (JSON Schema 2020-12) that are served as they are, in place of those of the annotations. With
+    an input schema the method gets plain JSON values: `**arguments`, or parameters named like properties."""
 
     def setup(self) -> None:
         """Load what every call needs. Called once, in a thread, before the pipeline is offered."""

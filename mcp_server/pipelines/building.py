@@ -13,6 +13,8 @@ from ..models import Json
 from .composed import Composed
 from .faults import broken_by
 
+_OURS = f"{__package__}.confirmation"
+"""The one module of this server that a YAML may name: it holds `AskUser`, and nothing that could do harm."""
 _UNTRUSTED = re.compile(r"from module '([^']+)'.* allowlist")
 _CULPRIT = re.compile(r"\(name: '([^']+)'\)|[Cc]omponent '([^']+)'")
 
@@ -20,12 +22,13 @@ _CULPRIT = re.compile(r"\(name: '([^']+)'\)|[Cc]omponent '([^']+)'")
 def build(composed: Composed, root: Path) -> Pipeline:
     """The pipeline, warmed up: a call must not pay for models and clients.
 
-    Haystack's allow-list of modules applies. Raises `Broken` with the line of the component or connection
-    for whatever Haystack or a component's constructor refuses. `root` is the folder of the pipeline.
+    Haystack's allow-list of modules applies, and `AskUser` is on it. Raises `Broken` with the line of the
+    component or connection for whatever Haystack or a component's constructor refuses. `root` is the folder
+    of the pipeline.
     """
     _check_shape(composed)
     try:
-        pipeline = Pipeline.from_dict(composed.value)
+        pipeline = Pipeline.from_dict(composed.value, allowed_modules=[_OURS])
     except Exception as error:  # the constructors of components run here: anything may come
         raise _blamed(error, composed, root, "loading") from error
     try:

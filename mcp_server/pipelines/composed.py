@@ -8,6 +8,7 @@ as events, which bounds its depth, then composed and counted as if expanded, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
@@ -64,13 +65,19 @@ class Composed:
         return Broken(Problem(message=message, file=self.file, line=self.line(*path)))
 
 
-def compose(content: bytes, file: str) -> Composed:
-    """Read a YAML mapping within `MAX_BYTES`, `MAX_NODES` and `MAX_DEPTH`.
+def texts_in(root: Path) -> dict[str, bytes]:
+    """The YAML files at the top of a folder by name, each as far as it is worth reading."""
+    paths = [path for path in root.iterdir() if path.suffix in (".yml", ".yaml") and path.is_file()]
+    return {path.name: path.read_bytes()[: MAX_BYTES + 1] for path in paths}
+
+
+def compose(content: bytes, file: str, limit: int = MAX_BYTES) -> Composed:
+    """Read a YAML mapping within `limit` bytes, `MAX_NODES` and `MAX_DEPTH`.
 
     `file` is its name for errors. Raises `Broken` with the line for anything else than plain values.
     """
-    if len(content) > MAX_BYTES:
-        raise Broken(Problem(message=f"is larger than {MAX_BYTES // 1024} KiB", file=file))
+    if len(content) > limit:
+        raise Broken(Problem(message=f"is larger than {limit // 1024} KiB", file=file))
     try:
         text = content.decode("utf-8-sig")
         _check_depth(text)

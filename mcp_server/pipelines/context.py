@@ -6,10 +6,26 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
+from mimetypes import guess_type
 from typing import Any, TypeVar
 
-from ..models import Answers, Caller, Chunk, Client, Event, Json, Level, Log, Notice, Progress, Run
-from .questions import Ask, Form, Link, Roots, Sampling, lacking
+from ..content.encoder import encode, valid
+from ..models import (
+    Answers,
+    Artifact,
+    Caller,
+    Chunk,
+    Client,
+    Event,
+    Json,
+    Level,
+    Log,
+    Notice,
+    Progress,
+    Response,
+    Run,
+)
+from .questions import Ask, Form, Link, Roots, Sampling
 
 MISSING_CAPABILITY = -32021
 """The protocol's code for a request that needs what the client did not declare (2026-07-28, errors)."""
@@ -62,6 +78,8 @@ class Context:
         self._client = client or Client()
         self._ask = ask
         self._stopped = False
+        self.artifacts: dict[str, Artifact] = {}
+        """What the run leaves beside its result, by name."""
 
     @classmethod
     def of(
@@ -86,9 +104,28 @@ class Context:
         if text:
             self._emit(Chunk(text=text, source=source))
 
+    def respond(self, response: Response) -> None:
+        """Hand over what a model said to the prompt of a step."""
+        self.check()
+        self._emit(response)
+
     def log(self, level: Level, data: Any, logger: str | None = None) -> None:
         """Send the caller a log line: a string or any JSON value."""
         self._emit(Log(level=level, data=data, logger=logger))
+
+    def artifact(self, name: str, content: Any, mime_type: str | None = None) -> str:
+        """Leave something beside the result, which links to it: a text, bytes, or any value as JSON.
+
+        `name` is a file name; the same one again replaces it. The type is guessed from it unless given. Gives
+        the address under which the caller can read it once the run has ended; one that fails leaves none.
+        Raises `ValueError` for a name that is none.
+        """
+        if not 0 < len(name) <= 100 or not name.isprintable() or {"/", "\\"} & {*name}:
+            raise ValueError("the name of an artifact is a file name of up to 100 characters")
+        self.check()
+        made = _artifact(name, content, mime_type)
+        self.artifacts[name] = made
+        return made.uri(self.run)
 
     def ask(self, message: str, schema: Any, *, key: str = "answer") -> Any:
         """Ask a person to fill in a form: `schema` is a flat JSON Schema or a pydantic model.
@@ -127,7 +164,9 @@ class Context:
 
     def require(self, capability: str) -> None:
         """End the call with the protocol's error for a missing capability unless the client declared it."""
-        self._require({capability: {}})
+        if not self.can(capability):
+            message = f"This needs a client that declares {capability}."
+            raise ProtocolError(MISSING_CAPABILITY, message, {"requiredCapabilities": {capability: {}}})
 
     def tools_changed(self) -> None:
         """Tell every client to list the tools again."""
@@ -163,11 +202,6 @@ class Context:
         """Ask the run to stop; called by the engine."""
         self._stopped = True
 
-    def _require(self, needs: Json) -> None:
-        if lacking(needs, self._client.capabilities):
-            message = f"This needs a client that declares {', '.join(needs)}."
-            raise ProtocolError(MISSING_CAPABILITY, message, {"requiredCapabilities": needs})
-
     def _settle(self, questions: Mapping[str, Ask], give: Callable[[dict[str, Any]], T]) -> T | Awaitable[T]:
         self.check()
         if self._ask is None:
@@ -180,18 +214,36 @@ class Context:
         return waited(future, read)
 
 
+def _artifact(name: str, content: Any, mime_type: str | None) -> Artifact:
+    match content:
+        case str():
+            data, usual = valid(content).encode(), "text/plain"
+        case bytes() | bytearray():
+            data, usual = bytes(content), "application/octet-stream"
+        case _:
+            data, usual = encode(content)[0], "application/json"
+    return Artifact(name=name, mime_type=mime_type or guess_type(name)[0] or usual, content=data)
+
+
 def waited(future: Future[Answers], read: Callable[[Answers], T]) -> T | Awaitable[T]:
     """What `read` makes of the answers: an awaitable on an event loop, at once after a wait in a thread."""
+    if on_loop():
+        return later(future, read)
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        try:
-            return read(future.result())
-        except CancelledError:
-            raise Stopped from None
-    return later(future, read)
+        return read(future.result())
+    except CancelledError:
+        raise Stopped from None
 
 
 async def later(future: Future[Answers], read: Callable[[Answers], T]) -> T:
     """The same, awaited."""
     return read(await asyncio.wrap_future(future))
+
+
+def on_loop() -> bool:
+    """True if this code runs on an event loop, which must not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-ADVISED = 1024
-"""Bytes a description should keep to: some clients cut at twice as many."""
-
 
 @dataclass(frozen=True)
 class Documentation:
@@ -20,7 +17,6 @@ class Documentation:
     description: str
     """The whole text, dedented, without the section on parameters if that moved to them."""
     parameters: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
 
 
 def documentation(docstring: str | None, parameters: Collection[str]) -> Documentation:
@@ -28,7 +24,7 @@ def documentation(docstring: str | None, parameters: Collection[str]) -> Documen
 
     `parameters` are the names of the function's parameters. The section that documents them leaves the
     description if it documents nothing else: its contents are in the schema, where models look. Nothing
-    is ever cut; a description above 1 KiB is a warning. A docstring in no known style is a description.
+    is ever cut. A docstring in no known style is a description.
     """
     kept: list[str] = []
     told: dict[str, str] = {}
@@ -38,9 +34,7 @@ def documentation(docstring: str | None, parameters: Collection[str]) -> Documen
         if not found or not found.keys() <= set(parameters):
             kept += block
     description = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
-    size = len(description.encode())
-    advice = f"the description has {size} bytes: keep it under {ADVISED}, some clients cut it"
-    return Documentation(description, MappingProxyType(told), (advice,) if size > ADVISED else ())
+    return Documentation(description, MappingProxyType(told))
 
 
 def _parameters(style: str, block: list[str]) -> dict[str, str]:

@@ -19,14 +19,15 @@ are read if they fit, and ignored if not. `skip_mcp`, as Hayhooks spells `hidden
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import ValidationError
+from pydantic import Field
 
 from ..errors import Broken
-from ..models import Kind, Options, Problem
+from ..models import Json, Kind, Noun, Options, Problem
 
 if TYPE_CHECKING:
     from .composed import Composed
@@ -51,33 +52,48 @@ _EXPECTED: Mapping[str, str] = {
     "engine": "`hosts` or `local`",
     "env": "a list of names of environment variables",
     "tags": "a list of strings",
+    "icons": "a list of objects with `src` (https: or data:image/), maybe `mimeType`, `sizes`, `theme`",
     "hidden": "true or false",
+    "record": "`full`, `meta` or `none`",
+    "task": "`auto`, `always` or `required`",
     "skip_mcp": "true or false",
     **dict.fromkeys(_HINTS, "true or false"),
 }
 _SHARED = frozenset({"title", "description", "tags", "timeout", "concurrency", "env", "annotations", *_HINTS})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_COMPONENTS = re.compile(rb"""^(?:\xef\xbb\xbf)?(?:\{\s*)?["']?components["']?\s*:""", re.MULTILINE)
+_COMPONENTS, _MODELS, _STEPS = (
+    re.compile(rb"""^(?:\xef\xbb\xbf)?(?:\{\s*)?["']?%s["']?\s*:""" % key, re.MULTILINE)
+    for key in (b"components", b"models", b"steps")
+)
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def kind_of(files: Mapping[str, bytes]) -> tuple[Kind, str] | Problem:
     """The kind of a source and its main file, by a look at its top level; or why it is no pipeline.
 
-    A wrapper wins over YAML files beside it. A YAML counts if `components` is one of its top-level keys,
-    even if the rest of it is broken.
+    A wrapper wins over YAML files beside it. A YAML counts if `components` is one of its top-level keys, or
+    `models` and `steps` are, even if the rest of it is broken.
     """
     if WRAPPER in files:
         return "wrapper", WRAPPER
     texts = sorted(path for path in files if "/" not in path and path.endswith((".yml", ".yaml")))
-    pipelines = [path for path in texts if _COMPONENTS.search(files[path])]
+    pipelines: list[tuple[Kind, str]] = [
+        (kind, path) for path in texts if (kind := _yaml_kind(files[path])) is not None
+    ]
     if len(pipelines) == 1:
-        return "yaml", pipelines[0]
+        return pipelines[0]
     if pipelines:
-        return Problem(message=f"holds several pipelines ({', '.join(pipelines)}): keep one in each folder")
+        names = ", ".join(path for _, path in pipelines)
+        return Problem(message=f"holds several pipelines ({names}): keep one in each folder")
     if len(texts) == 1:
         return Problem(message="has no top-level `components`: it is not a Haystack pipeline", file=texts[0])
     return Problem(message=f"the folder has neither {WRAPPER} nor a pipeline YAML")
+
+
+def _yaml_kind(content: bytes) -> Kind | None:
+    if _COMPONENTS.search(content):
+        return "yaml"
+    return "steps" if _STEPS.search(content) and _MODELS.search(content) else None
 
 
 def options_of(files: Mapping[str, bytes]) -> Options:
@@ -94,15 +110,42 @@ def options_of(files: Mapping[str, bytes]) -> Options:
     return _yaml_options(files[kind[1]], kind[1])
 
 
+def parse(content: bytes, path: str) -> ast.Module:
+    """The syntax tree of a Python file. Raises what `ast.parse` raises.
+
+    Tried again on a `SystemError`: before 3.11.8 and 3.12.1 CPython counts the depth of two parses that
+    overlap in two threads as one, and gives up on both (gh-106905).
+    """
+    for _ in range(5):
+        try:
+            return ast.parse(content, filename=path)
+        except SystemError:
+            continue
+    return ast.parse(content, filename=path)
+
+
 def check_syntax(files: Mapping[str, bytes]) -> Problem | None:
     """The first Python file that does not parse, with its line; None if all do."""
     for path in sorted(files):
         if path.endswith(".py") and len(files[path]) <= MAX_CHECKED:
             try:
-                ast.parse(files[path], filename=path)
+                parse(files[path], path)
             except _UNPARSABLE as error:
                 return _syntax_problem(error, path)
     return None
+
+
+def tool_of(name: str, options: Options, description: str, takes: Json, gives: Json | None) -> Json:
+    """The MCP Tool of the pipeline `name`, in wire form: what it takes and gives, and what it declares."""
+    tool: Json = {
+        "name": name,
+        "title": options.title or name.replace("_", " ").replace("-", " "),
+        "description": description,
+        "inputSchema": takes,
+        "annotations": hints(options),
+    }
+    tool |= {"outputSchema": gives} if gives else {}
+    return tool | ({"icons": list(options.icons)} if options.icons else {})
 
 
 def hints(options: Options) -> dict[str, bool]:
@@ -120,7 +163,7 @@ def _syntax_problem(error: BaseException, path: str) -> Problem:
 
 def _wrapper_options(content: bytes) -> Options:
     try:
-        module = ast.parse(content, filename=WRAPPER)
+        module = parse(content, WRAPPER)
     except _UNPARSABLE as error:
         raise Broken(_syntax_problem(error, WRAPPER)) from error
     values: dict[str, Any] = {}
@@ -203,15 +246,29 @@ def _accepts(name: str, value: Any) -> bool:
         return isinstance(value, bool)
     if name == "annotations":
         return isinstance(value, dict) and _are_hints(cast(dict[Any, Any], value))
-    if name in ("env", "tags"):
-        if not isinstance(value, list | tuple):
-            return False
-        value = tuple(cast(list[Any], value))
-    try:
-        checked = Options.model_validate({name: value}, strict=True)
-    except ValidationError:
+    if name in ("env", "tags", "icons") and not isinstance(value, list | tuple):
         return False
-    return all(_VARIABLE.fullmatch(variable) for variable in checked.env)
+    try:  # as JSON, in which every array is as good as a tuple
+        checked = Options.model_validate_json(json.dumps({name: value}), strict=True)
+    except (TypeError, ValueError):
+        return False
+    return all(map(_VARIABLE.fullmatch, checked.env)) and all(map(_is_icon, checked.icons))
+
+
+def _is_icon(icon: Json) -> bool:
+    """True for an icon of MCP (2025-11-25, `Icon`) whose address every client may load."""
+    try:
+        _Icon.model_validate_json(json.dumps(icon), strict=True)
+    except ValueError:
+        return False
+    return True
+
+
+class _Icon(Noun):
+    src: str = Field(pattern=r"^(https://|data:image/)")
+    mimeType: str | None = None
+    sizes: tuple[str, ...] | None = None
+    theme: Literal["light", "dark"] | None = None
 
 
 def _are_hints(value: dict[Any, Any]) -> bool:

@@ -15,6 +15,8 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 from pydantic_core import core_schema
 
+from ..content.blocks import Reply
+from ..content.media import Block
 from ..models import Json
 from .portable import Quiet, portable
 
@@ -33,7 +35,7 @@ def output_schema(annotation: Any) -> Json | None:
     text is a string, a stream of other values a list of them. Never raises for an annotation that cannot
     be described: there is then no schema.
     """
-    annotation = _streamed(annotation)
+    annotation = _replied(_streamed(annotation))
     if annotation in (None, NoneType, Any, object) or _has_blocks(annotation):
         return None
     try:
@@ -45,6 +47,13 @@ def output_schema(annotation: Any) -> Json | None:
     compiled, _ = portable(_rooted(described), closed=False)
     schema = _loosened(compiled)
     return schema if schema != {"type": "object", "properties": {}} else None
+
+
+def _replied(annotation: Any) -> Any:
+    """What a `Reply` has as its structured value; any other annotation as it is."""
+    if annotation is Reply:
+        return Any
+    return get_args(annotation)[0] if get_origin(annotation) is Reply else annotation
 
 
 def is_text_stream(annotation: Any) -> bool:
@@ -75,7 +84,9 @@ def _streamed(annotation: Any) -> Any:
 
 
 def _has_blocks(annotation: Any) -> bool:
-    """True if it names content blocks of the MCP SDK: those are the content, nothing structured is left."""
+    """True if it names content blocks, ours or the SDK's: they are the content, nothing else is left."""
+    if get_origin(annotation) is Reply or Block in getattr(annotation, "__mro__", ()):
+        return True
     owner = getattr(annotation, "__module__", None) or ""
     return owner.partition(".")[0] in ("mcp", "mcp_types") or any(map(_has_blocks, get_args(annotation)))
 

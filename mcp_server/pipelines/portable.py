@@ -14,9 +14,10 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from ..models import Json
+from .headers import KEYWORD
 from .unions import flat, joined, merged_root, nullable, one_or_many, ordered, types
 
-COMPILER = 1
+COMPILER = 2
 """Raised whenever the same input would compile to another schema; part of every cache key."""
 
 DEPTH = 12
@@ -26,7 +27,7 @@ NODES = 2000
 
 _KEPT = frozenset(
     {"type", "enum", "required", "format", "pattern", "contentEncoding", "minimum", "maximum", "multipleOf"}
-    | {"exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems"}
+    | {KEYWORD, "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems"}
 )
 _LOST = frozenset(
     {"not", "if", "then", "else", "contains", "patternProperties", "propertyNames", "dependentRequired"}
@@ -131,7 +132,8 @@ class _Compiler:
         if has_null:
             union = nullable(union)
         beside.setdefault("description", union.get("description", ""))
-        return ordered({**union, **self._annotations(beside)})
+        mark = {KEYWORD: schema[KEYWORD]} if KEYWORD in schema else {}
+        return ordered({**union, **mark, **self._annotations(beside)})
 
     def _single(self, schema: Json, inside: tuple[str, ...]) -> Json:
         for keyword in sorted(_LOST & schema.keys()):

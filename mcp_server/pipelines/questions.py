@@ -6,8 +6,10 @@ how to read the result. A question that nobody answered reads like one the perso
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
+from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,11 +26,6 @@ _KEPT = {
 
 class Ask(Protocol):
     """A question of any kind."""
-
-    @property
-    def needs(self) -> Json:
-        """The client capabilities it takes, in wire form."""
-        ...
 
     def request(self) -> Json:
         """The MCP request in wire form."""
@@ -61,27 +58,23 @@ class Form:
     message: str
     schema: Json | type[BaseModel]
 
-    @property
-    def needs(self) -> Json:
-        return {"elicitation": {"form": {}}}
-
     def request(self) -> Json:
         params = {"mode": "form", "message": self.message, "requestedSchema": self._schema()}
         return {"method": "elicitation/create", "params": params}
 
     def read(self, result: Json | None) -> Answer:
-        """The answer. Raises `ValueError` if the content does not fit the model."""
+        """The answer. Raises `ValueError` that names the fields if the content does not fit the schema."""
         action = (result or {}).get("action", "cancel")
         if action != "accept":
             return Answer(action)
         content = cast(Json, (result or {}).get("content") or {})
         if isinstance(self.schema, dict):
+            _check(self.schema, content)
             return Answer(action, content, content)
         try:
             return Answer(action, content, self.schema.model_validate(content))
         except ValidationError as error:
-            names = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"])
-            raise ValueError(f"the answer does not fit the form: check {names or 'its fields'}") from None
+            raise _misfit(fault["loc"] for fault in error.errors()) from None
 
     def _schema(self) -> Json:
         if isinstance(self.schema, dict):
@@ -98,12 +91,8 @@ class Link:
     message: str
     url: str
 
-    @property
-    def needs(self) -> Json:
-        return {"elicitation": {"url": {}}}
-
     def request(self) -> Json:
-        params = {"mode": "url", "message": self.message, "url": self.url, "elicitationId": self.url}
+        params = {"mode": "url", "message": self.message, "url": self.url, "elicitationId": uuid4().hex}
         return {"method": "elicitation/create", "params": params}
 
     def read(self, result: Json | None) -> Answer:
@@ -117,10 +106,6 @@ class Sampling:
     prompt: str | list[Json]
     max_tokens: int = 1000
     system: str | None = None
-
-    @property
-    def needs(self) -> Json:
-        return {"sampling": {}}
 
     def request(self) -> Json:
         messages = self.prompt
@@ -145,10 +130,6 @@ class Sampling:
 class Roots:
     """The folders the client works in: a list of objects with `uri` and perhaps `name`."""
 
-    @property
-    def needs(self) -> Json:
-        return {"roots": {}}
-
     def request(self) -> Json:
         return {"method": "roots/list"}
 
@@ -156,17 +137,17 @@ class Roots:
         return (result or {}).get("roots", [])
 
 
-def lacking(needs: Json, capabilities: Json) -> bool:
-    """True if the client did not declare what is needed. A bare `elicitation: {}` means forms."""
-    for name, modes in needs.items():
-        declared = capabilities.get(name)
-        if declared is None:
-            return True
-        if name == "elicitation" and "url" in modes and "url" not in declared:
-            return True
-        if name == "elicitation" and "form" in modes and declared and "form" not in declared:
-            return True
-    return False
+def _check(schema: Json, content: Json) -> None:
+    import jsonschema_rs  # heavy, and authors import this module
+
+    faults = list(jsonschema_rs.validator_for(schema).iter_errors(content))
+    if faults:
+        raise _misfit(fault.instance_path for fault in faults)
+
+
+def _misfit(places: Iterable[Sequence[str | int]]) -> ValueError:
+    names = {str(place[0]): None for place in places if place}
+    return ValueError(f"the answer does not fit the form: check {', '.join(names) or 'its fields'}")
 
 
 def _simple(field: Json) -> Json:

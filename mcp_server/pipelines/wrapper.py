@@ -13,19 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from ..errors import Broken, Invalid
+from ..errors import Broken
 from ..models import Json, Manifest, Options, Problem, Run
 from . import Work
 from .arguments import Arguments, arguments_of, return_annotation
 from .authoring import PipelineWrapper
 from .chat import as_tool
+from .collected import published_by
 from .context import Context
 from .docstrings import Documentation, documentation
 from .faults import broken_by, written_in
 from .modules import Modules
-from .options import WRAPPER, hints, options_of
+from .options import WRAPPER, options_of, tool_of
 from .outputs import ASYNC_STREAMS, is_text_stream, output_schema
+from .publications import Publications
 from .requirements import check_requirements
+from .stated import PlainArguments, Promise, plain_arguments, stated_schema
 from .streams import whole, whole_async
 
 _CHATS = ("run_chat_completion_async", "run_chat_completion")
@@ -67,7 +70,9 @@ def _loaded(name: str, root: Path, modules: Modules) -> WrapperPipeline:
         manifest = _manifest(name, entry, options)
     with _told(root, "`setup`"):
         _set_up(instance)
-    return WrapperPipeline(manifest, entry, instance, modules)
+    with _told(root, "what it publishes"):
+        publications = published_by(name, instance)
+    return WrapperPipeline(publications.told(manifest), entry, instance, modules, publications)
 
 
 @contextlib.contextmanager
@@ -105,7 +110,9 @@ class Entry:
     """The function a call ends in, and what was learned from its signature and docstring."""
 
     function: Callable[..., Any]
-    arguments: Arguments
+    arguments: Arguments | PlainArguments
+    promise: Promise | None
+    """The output schema, where the author states one."""
     documentation: Documentation
     returns: Any
     blocking: bool
@@ -123,7 +130,15 @@ def _entry(name: str, wrapper: Any) -> Entry:
     function = as_tool(name, written) if method in _CHATS else written
     told = documentation(written.__doc__, inspect.signature(function).parameters)
     returns = return_annotation(written)
-    return Entry(function, arguments_of(function, told.parameters), told, returns, _blocks(written, returns))
+    takes, gives = stated_schema(wrapper, "input_schema"), stated_schema(wrapper, "output_schema")
+    return Entry(
+        function,
+        plain_arguments(function, takes) if takes else arguments_of(function, told.parameters),
+        Promise(gives) if gives else None,
+        told,
+        returns,
+        _blocks(written, returns),
+    )
 
 
 def _defines(wrapper: type[Any], method: str) -> bool:
@@ -140,38 +155,35 @@ def _blocks(function: Callable[..., Any], returns: Any) -> bool:
 
 
 def _manifest(name: str, entry: Entry, options: Options) -> Manifest:
-    warnings = [*entry.arguments.warnings, *entry.documentation.warnings]
+    warnings = [*entry.arguments.warnings]
     description = options.description or entry.documentation.description
     if not description:
         warnings.append("there is no docstring: say what the pipeline does, what it needs and what it gives")
         description = f"Runs the pipeline {name}."
-    tool: Json = {
-        "name": name,
-        "title": options.title or name.replace("_", " ").replace("-", " "),
-        "description": description,
-        "inputSchema": entry.arguments.schema,
-        "annotations": hints(options),
-    }
-    if schema := output_schema(entry.returns):
-        tool["outputSchema"] = schema
+    gives = entry.promise.schema if entry.promise else output_schema(entry.returns)
+    tool = tool_of(name, options, description, entry.arguments.schema, gives)
     return Manifest(kind="wrapper", tool=tool, blocking=entry.blocking, warnings=tuple(warnings))
 
 
 class WrapperPipeline:
     """A loaded wrapper; `wrapper` is the author's object, with every method it defines."""
 
-    def __init__(self, manifest: Manifest, entry: Entry, wrapper: Any, modules: Modules) -> None:
+    def __init__(
+        self, manifest: Manifest, entry: Entry, wrapper: Any, modules: Modules, publications: Publications
+    ) -> None:
         self.manifest = manifest
         self.wrapper = wrapper
         self._function = entry.function
         self._arguments = entry.arguments
+        self._promise = entry.promise
         self._text = is_text_stream(entry.returns)
         self._modules = modules
+        self._publications = publications
 
     def prepare(self, run: Run) -> Work:
         """See `Pipeline.prepare`."""
         if run.verb != "call":
-            raise Invalid(f"{run.pipeline} publishes nothing but its tool.")
+            return self._publications.prepare(run)
         return Work(self.manifest.blocking, partial(self.call, run.inputs))
 
     def call(self, arguments: Json, context: Context) -> Any:
@@ -179,11 +191,14 @@ class WrapperPipeline:
         if not self.manifest.blocking:
             return self._call_async(arguments, context)
         value = self._function(**self._arguments.decode(arguments, context))
-        return whole(value, context, text=self._text)
+        return self._kept(whole(value, context, text=self._text))
 
     async def _call_async(self, arguments: Json, context: Context) -> Any:
         value = self._function(**self._arguments.decode(arguments, context))
-        return await whole_async(value, context, text=self._text)
+        return self._kept(await whole_async(value, context, text=self._text))
+
+    def _kept(self, value: Any) -> Any:
+        return self._promise.kept(value) if self._promise else value
 
     def close(self) -> None:
         """Call the wrapper's `teardown`, raise what it raises; its modules are forgotten in any case."""

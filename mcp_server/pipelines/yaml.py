@@ -12,17 +12,20 @@ from typing import Any, cast
 import networkx
 from haystack import Pipeline
 
-from ..errors import Broken, Invalid
+from ..errors import Broken
 from ..models import Json, Manifest, Options, Problem, Run
 from . import Work
 from .answers import Answer, answer_schema, answers_in
 from .arguments import Arguments, arguments_of
 from .building import build
-from .composed import MAX_BYTES, Composed, compose
+from .collected import drawn
+from .composed import Composed, compose, texts_in
 from .context import Context
 from .exposure import Argument, arguments_in
-from .options import hints, kind_of, options_of
+from .options import kind_of, options_of, tool_of
+from .publications import Publications
 from .requirements import check_requirements
+from .templated import templated
 
 _LONGEST_DESCRIPTION = 1000
 _networkx: Any = networkx  # its stubs leave most of it unknown
@@ -30,19 +33,13 @@ _networkx: Any = networkx  # its stubs leave most of it unknown
 
 def claims(root: Path) -> Path | None:
     """The one YAML file at the top of `root` with top-level `components`; None if there is not just one."""
-    kind = kind_of(_texts(root))
-    return None if isinstance(kind, Problem) else root / kind[1]
-
-
-def _texts(root: Path) -> dict[str, bytes]:
-    """The YAML files at the top of the folder, each as far as it is worth reading."""
-    paths = [path for path in root.iterdir() if path.suffix in (".yml", ".yaml") and path.is_file()]
-    return {path.name: path.read_bytes()[: MAX_BYTES + 1] for path in paths}
+    kind = kind_of(texts_in(root))
+    return root / kind[1] if not isinstance(kind, Problem) and kind[0] == "yaml" else None
 
 
 def load(name: str, root: Path) -> YamlPipeline:
     """Load the pipeline YAML in `root`, warmed up. Raises `Broken` with file and line."""
-    texts = _texts(root)
+    texts = texts_in(root)
     kind = kind_of(texts)
     if isinstance(kind, Problem):
         raise Broken(kind)
@@ -53,7 +50,8 @@ def load(name: str, root: Path) -> YamlPipeline:
     inputs, answers = arguments_in(pipeline, composed), answers_in(pipeline, composed)
     arguments = _compiled(inputs, composed)
     manifest = _manifest(name, options, pipeline, arguments, answers)
-    return YamlPipeline(pipeline, inputs, arguments, answers, manifest)
+    publications = Publications(drawn(name, pipeline), templated(name, options.title, pipeline))
+    return YamlPipeline(pipeline, inputs, arguments, answers, publications.told(manifest), publications)
 
 
 class YamlPipeline:
@@ -66,8 +64,10 @@ class YamlPipeline:
         arguments: Arguments,
         answers: Sequence[Answer],
         manifest: Manifest,
+        publications: Publications,
     ) -> None:
         self.manifest = manifest
+        self._publications = publications
         self._pipeline = pipeline
         self._arguments = arguments
         self._routes = {given.name: tuple((s.component, s.name) for s in given.sockets) for given in inputs}
@@ -78,7 +78,7 @@ class YamlPipeline:
     def prepare(self, run: Run) -> Work:
         """See `Pipeline.prepare`."""
         if run.verb != "call":
-            raise Invalid(f"{run.pipeline} publishes nothing but its tool.")
+            return self._publications.prepare(run)
         return Work(self.manifest.blocking, partial(self.call, run.inputs))
 
     def call(self, arguments: Json, context: Context) -> Any:
@@ -175,15 +175,8 @@ def _compiled(inputs: Sequence[Argument], composed: Composed) -> Arguments:
 def _manifest(
     name: str, options: Options, pipeline: Pipeline, arguments: Arguments, answers: Sequence[Answer]
 ) -> Manifest:
-    tool: Json = {
-        "name": name,
-        "title": options.title or name.replace("_", " ").replace("-", " "),
-        "description": options.description or _description(pipeline, answers),
-        "inputSchema": arguments.schema,
-        "annotations": hints(options),
-    }
-    if schema := answer_schema(answers):
-        tool["outputSchema"] = schema
+    description = options.description or _description(pipeline, answers)
+    tool = tool_of(name, options, description, arguments.schema, answer_schema(answers))
     native = all(getattr(component, "__haystack_supports_async__", False) for _, component in pipeline.walk())
     return Manifest(kind="yaml", tool=tool, blocking=not native, warnings=arguments.warnings)
 

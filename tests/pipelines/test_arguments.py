@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import jsonschema_rs
 import pytest
 from haystack.dataclasses import ChatMessage, Document
+from mcp.shared.inbound import find_invalid_x_mcp_header
 from pydantic import BaseModel, Field
 
 from mcp_server.errors import Broken, Invalid
@@ -22,6 +23,7 @@ from mcp_server.models import Caller
 from mcp_server.pipelines.arguments import Arguments, arguments_of
 from mcp_server.pipelines.authoring import File
 from mcp_server.pipelines.context import Context
+from mcp_server.pipelines.headers import Header
 from mcp_server.pipelines.outputs import output_schema
 
 if TYPE_CHECKING:
@@ -307,3 +309,56 @@ def test_an_object_or_nothing_allows_both_forms() -> None:
 @pytest.mark.parametrize("annotation", [None, Any, "Unknown", Path | Any, Document, bytes, File, object])
 def test_an_annotation_that_says_nothing_gives_no_output_schema(annotation: Any) -> None:
     assert output_schema(annotation) is None
+
+
+class Place(BaseModel):
+    zone: Annotated[int, Header("Zone")]
+
+
+def test_a_header_parameter_keeps_its_mark() -> None:
+    def run(
+        region: Annotated[str, Header("Region")],
+        place: Place,
+        flag: bool = Field(default=False, json_schema_extra={"x-mcp-header": "Flag"}),
+    ) -> None: ...
+
+    properties = made(run).schema["properties"]
+    assert properties["region"] == {"type": "string", "x-mcp-header": "Region"}
+    assert properties["place"]["properties"]["zone"]["x-mcp-header"] == "Zone"
+    assert properties["flag"]["x-mcp-header"] == "Flag"
+    assert find_invalid_x_mcp_header(made(run).schema) is None
+    assert decoded(run, {"region": "eu", "place": {"zone": 1}})["region"] == "eu"
+
+
+def spaced(a: Annotated[str, Header("My Region")]) -> None: ...
+def empty(a: Annotated[str, Header("")]) -> None: ...
+def number(a: Annotated[float, Header("A")]) -> None: ...
+def many(a: Annotated[list[str], Header("A")]) -> None: ...
+def maybe(a: Annotated[str, Header("A")] | None = None) -> None: ...
+def absent(a: Annotated[str | None, Header("A")] = None) -> None: ...
+def inside(a: list[Annotated[str, Header("A")]]) -> None: ...
+def keyed(a: dict[str, Annotated[str, Header("A")]]) -> None: ...
+def twice(a: Annotated[str, Header("A")], b: Annotated[str, Header("a")]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (spaced, "the header of `a` must be a name"),
+        (empty, "the header of `a` must be a name"),
+        (number, "`a` cannot be a header"),
+        (many, "`a` cannot be a header"),
+        (maybe, "`a` cannot be a header"),
+        (absent, "`a` cannot be a header"),
+        (inside, "reached through `properties` alone"),
+        (keyed, "reached through `properties` alone"),
+        (twice, "already that of another parameter"),
+    ],
+)
+def test_a_header_that_clients_would_drop_the_tool_for_is_a_problem(
+    function: Callable[..., Any], told: str
+) -> None:
+    with pytest.raises(Broken) as caught:
+        made(function)
+    assert told in caught.value.problem.message
+    assert caught.value.problem.line is not None

