@@ -9,15 +9,18 @@ from pathlib import Path
 
 import anyio
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from mcp_server.errors import Unusable
 from mcp_server.models import Manifest, Options
-from mcp_server.store import Draft, Mark, Schema, Store
+from mcp_server.store import Draft, Filter, Mark, Place, Schema, Store
+from mcp_server.store.file import connect
+from mcp_server.store.history import History
 from mcp_server.store.tables import REVISIONS, metadata
 
 pytestmark = pytest.mark.anyio
@@ -34,15 +37,23 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "state.db"
 
 
-async def opened(path: Path | None) -> Store:
-    store = Store(path)
+async def opened(place: Place) -> Store:
+    store = Store(place)
     await store.open()
     return store
 
 
-@pytest.fixture(params=["file", "memory"])
-async def store(request: pytest.FixtureRequest, path: Path):
-    made = await opened(path if request.param == "file" else None)
+@pytest.fixture(params=["file", "memory", "postgresql"])
+def place(request: pytest.FixtureRequest, path: Path) -> Place:
+    """A new database of each kind."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("cluster").database()
+    return path if request.param == "file" else None
+
+
+@pytest.fixture
+async def store(place: Place):
+    made = await opened(place)
     yield made
     await made.close()
 
@@ -234,3 +245,54 @@ async def test_a_disk_that_takes_no_more_refuses_the_change_and_keeps_what_was_t
     pytest.importorskip("resource")
     ended = await anyio.run_process([sys.executable, "-c", FULL, str(path)])
     assert b"The state folder cannot be used now" in ended.stdout
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def shared(request: pytest.FixtureRequest, path: Path) -> Path | str:
+    """A new database of each kind that several servers can open."""
+    return path if request.param == "file" else request.getfixturevalue("cluster").database()
+
+
+@pytest.mark.parametrize("before", REVISIONS[:-1])
+async def test_a_state_of_every_earlier_revision_is_brought_up_to_date(
+    shared: Path | str, before: str
+) -> None:
+    engine = connect(shared)
+    if isinstance(shared, Path):
+        shared.parent.mkdir()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, before)
+        connection.execute(
+            text(
+                "INSERT INTO versions (pipeline, number, digest, created, author, options) "
+                "VALUES ('p', 4, 'd', 1.5, 'someone', '{}')"
+            )
+        )
+    store = await opened(shared)
+    latest = await store.latest("p")
+    assert latest is not None
+    assert (latest.number, latest.digest, latest.created) == (4, "d", 1.5)
+    await store.close()
+    async with History(shared) as history:
+        assert (await history.listed(Filter())).runs == ()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("mysql://x/y", "must be a URL that begins with"),
+        ("postgresql://x/y", "must be a URL that begins with"),
+        ("nonsense", "not a URL"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/none", "its server cannot be reached"),
+    ],
+)
+async def test_a_url_that_cannot_be_used_is_told_without_its_secrets(url: str, why: str) -> None:
+    with pytest.raises(Unusable, match=why) as refused:
+        await opened(url)
+    assert "secret" not in str(refused.value)

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import to_thread
 
-from ..models import Manifest, Options, Version
+from ..models import Manifest, Options, Run, RunStatus, Version
+from .records import Placing, Record, Remarks, Staging
 
 if TYPE_CHECKING:
     from .database import Database
+
+Place = Path | str | None
+"""Where a database is: a SQLite file, the URL of a PostgreSQL database, or None for this process's memory."""
+
+INTERRUPTED = "interrupted"
+"""The error of a run whose server stopped before it ended."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -32,14 +40,18 @@ class Draft:
     options: Options
     author: str
     number: int = 1
+    parent: int | None = None
+    """The version that serves when this one comes."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What was decided about a name: which uploaded source serves, and whether it was undeployed."""
+    """What was decided about a name: which upload or pinned version serves, whether it was undeployed, what
+    is in staging."""
 
     upload: str | None = None
     undeployed: bool = False
+    staging: Staging | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,52 @@ class Committed:
     versions: tuple[Version, ...] = ()
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Which runs to list; None for any."""
+
+    caller: str | None = None
+    pipeline: str | None = None
+    status: RunStatus | None = None
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Runs without inputs and results, the newest first. `next` is the cursor of the following page."""
+
+    runs: Sequence[Run]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is kept of ended runs, the newest first; None keeps all. `bytes` are those in and out of runs."""
+
+    runs: int | None = None
+    days: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How the calls of a pipeline went. Times are seconds; None without calls."""
+
+    total: int
+    failed: int
+    mean: float | None
+    p50: float | None
+    p95: float | None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The figures of a pipeline: all of its calls, and those of each day (UTC), the newest first."""
+
+    whole: Figures
+    days: Mapping[date, Figures]
+
+
 class Store:
     """Durable: what a method acknowledged survives `kill -9`. Safe beside other servers on the same file.
 
@@ -73,15 +131,15 @@ class Store:
     nothing was changed. A change that was begun is finished before a cancellation is seen.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """`path` is the SQLite file, made with its folder; None keeps everything in memory."""
-        self._path = path
+    def __init__(self, place: Place) -> None:
+        """A SQLite file is made with its folder."""
+        self._place = place
         self._thread = anyio.CapacityLimiter(1)
         self._opened: Database | None = None
 
     async def open(self) -> None:
         """Open, and bring the schema to ours. Raises `Unusable` for a place or file that cannot be used."""
-        self._opened = await self._do(_open, self._path)
+        self._opened = await self._do(_open, self._place)
 
     async def close(self) -> None:
         """Let go of the file."""
@@ -121,6 +179,22 @@ class Store:
         """Remember that the name is not to be served, whatever the folder or an upload holds."""
         return await self._do(self._database.undeploy, pipeline)
 
+    async def records(self, pipeline: str) -> tuple[Record, ...]:
+        """Every version of a pipeline that was not deleted, by rising number."""
+        return await self._do(self._database.records, pipeline)
+
+    async def remark(self, pipeline: str, number: int, remarks: Remarks) -> Committed:
+        """Write down what a person says about a version. Raises `NotFound`."""
+        return await self._do(self._database.remark, pipeline, number, remarks)
+
+    async def delete(self, pipeline: str, number: int) -> Committed:
+        """Forget a version. Raises `NotFound`, and `Conflict` for one that a person put in production."""
+        return await self._do(self._database.delete, pipeline, number)
+
+    async def place(self, placing: Placing) -> Committed:
+        """Give a version a stage, all in one go. Raises `NotFound`."""
+        return await self._do(self._database.place, placing)
+
     async def schemas(self, environment: str, digests: Mapping[str, str]) -> Mapping[str, Schema]:
         """What is cached for these pipelines' digests in this environment, by pipeline."""
         return await self._do(self._database.schemas, environment, digests)
@@ -138,7 +212,7 @@ class Store:
         return await to_thread.run_sync(work, *arguments, limiter=self._thread)
 
 
-def _open(path: Path | None) -> Database:
+def _open(place: Place) -> Database:
     from .database import Database  # SQLAlchemy costs 0.1 s: not before the server answers
 
-    return Database(path)
+    return Database(place)

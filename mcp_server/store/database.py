@@ -1,20 +1,19 @@
-"""The queries: everything this server asks SQLite, each in one transaction. Blocking."""
+"""The queries of the catalog, each in one transaction. Blocking."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-from sqlalchemy import Connection, Row, delete, func, select, tuple_, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import Unavailable
 from ..models import Manifest, Options, Version
-from . import Committed, Draft, Mark, Marks, Schema
-from .file import connect, explain, prepare
+from . import Committed, Draft, Mark, Marks, Place, Schema, stages
+from .file import alone, connect, explain, prepare, upsert
+from .records import Placing, Record, Remarks, Staging
 from .tables import marks, revisions, schemas, versions
 
 CACHE_DAYS = 90
@@ -26,9 +25,9 @@ BATCH = 400
 class Database:
     """An open database. Raises `Unusable` when it cannot be opened, `Unavailable` when a query cannot run."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._engine = connect(path)
-        prepare(self._engine, path)
+    def __init__(self, place: Place) -> None:
+        self._engine = connect(place)
+        prepare(self._engine, place)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -41,12 +40,13 @@ class Database:
     def marks(self) -> Marks:
         with self._reading() as connection:
             rows = connection.execute(select(marks)).all()
-            by_name = {row.pipeline: Mark(row.upload, row.undeployed) for row in rows}
+            by_name = {row.pipeline: Mark(row.upload, row.undeployed, _staging(row)) for row in rows}
             return Marks(_revision(connection), by_name)
 
     def versions(self, digests: Mapping[str, str]) -> Mapping[str, Version]:
         with self._reading() as connection:
-            return {version.pipeline: version for version in _versions(connection, digests.items())}
+            found = _versions(connection, digests.items(), ~versions.c.deleted)
+            return {version.pipeline: version for version in found}
 
     def latest(self, pipeline: str) -> Version | None:
         query = select(versions).where(versions.c.pipeline == pipeline).order_by(versions.c.number.desc())
@@ -56,7 +56,7 @@ class Database:
 
     def digests(self) -> frozenset[str]:
         with self._reading() as connection:
-            return frozenset(connection.scalars(select(versions.c.digest).distinct()))
+            return frozenset(connection.scalars(select(versions.c.digest).where(~versions.c.deleted)))
 
     def add(self, drafts: Sequence[Draft]) -> Committed:
         with self._writing() as connection:
@@ -72,6 +72,25 @@ class Database:
     def undeploy(self, pipeline: str) -> Committed:
         with self._writing() as connection:
             _mark(connection, pipeline, undeployed=True)
+            return Committed(_raised(connection))
+
+    def records(self, pipeline: str) -> tuple[Record, ...]:
+        with self._reading() as connection:
+            return stages.records(connection, pipeline)
+
+    def remark(self, pipeline: str, number: int, remarks: Remarks) -> Committed:
+        with self._writing() as connection:
+            stages.remark(connection, pipeline, number, remarks)
+            return Committed(_raised(connection))
+
+    def delete(self, pipeline: str, number: int) -> Committed:
+        with self._writing() as connection:
+            stages.delete(connection, pipeline, number)
+            return Committed(_raised(connection))
+
+    def place(self, placing: Placing) -> Committed:
+        with self._writing() as connection:
+            stages.place(connection, placing)
             return Committed(_raised(connection))
 
     def schemas(self, environment: str, digests: Mapping[str, str]) -> Mapping[str, Schema]:
@@ -115,8 +134,7 @@ class Database:
     @contextmanager
     def _writing(self) -> Generator[Connection]:
         """A transaction that holds the right to write from its start, so that it never has to be repeated."""
-        immediate = self._engine.execution_options(immediate=True)
-        with _explained(), immediate.begin() as connection:
+        with _explained(), alone(self._engine).begin() as connection:
             yield connection
 
 
@@ -137,15 +155,20 @@ def _raised(connection: Connection) -> int:
     return _revision(connection)
 
 
-def _versions(connection: Connection, keys: Iterable[tuple[str, str]]) -> Iterator[Version]:
+def _versions(
+    connection: Connection, keys: Iterable[tuple[str, str]], *conditions: ColumnElement[bool]
+) -> Iterator[Version]:
+    key = tuple_(versions.c.pipeline, versions.c.digest)
     for batch in _batches(list(keys)):
-        query = select(versions).where(tuple_(versions.c.pipeline, versions.c.digest).in_(batch))
+        query = select(versions).where(key.in_(batch), *conditions)
         yield from map(_version, connection.execute(query))
 
 
 def _numbered(connection: Connection, draft: Draft) -> Version:
-    """The pipeline's version with this digest, made with the next number if there is none."""
+    """The pipeline's version with this digest, also a deleted one; made with the next number if none."""
     for version in _versions(connection, [(draft.pipeline, draft.digest)]):
+        back = update(versions).where(versions.c.digest == draft.digest, versions.c.deleted)
+        connection.execute(back.where(versions.c.pipeline == draft.pipeline).values(deleted=False))
         return version
     highest = select(func.max(versions.c.number)).where(versions.c.pipeline == draft.pipeline)
     version = Version(
@@ -157,12 +180,12 @@ def _numbered(connection: Connection, draft: Draft) -> Version:
     )
     row = version.model_dump(include={"pipeline", "number", "digest", "created"})
     texts = {"options": draft.options.model_dump_json(), "author": draft.author}
-    connection.execute(insert(versions).values(**row, **texts))
+    connection.execute(insert(versions).values(**row, **texts, parent=draft.parent))
     return version
 
 
 def _mark(connection: Connection, pipeline: str, **values: object) -> None:
-    statement = insert(marks).values(pipeline=pipeline, **values)
+    statement = upsert(connection, marks).values(pipeline=pipeline, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["pipeline"], set_=values))
 
 
@@ -174,6 +197,10 @@ def _version(row: Row[tuple[object, ...]]) -> Version:
         created=row.created,
         options=Options.model_validate_json(row.options),
     )
+
+
+def _staging(row: Row[tuple[object, ...]]) -> Staging | None:
+    return None if row.staging is None else Staging(row.staging, row.share)
 
 
 def _schema(row: Row[tuple[object, ...]]) -> Schema:

@@ -1,67 +1,126 @@
-"""The database file: made, opened, brought to our schema. The only place that knows SQLite's habits."""
+"""The database: made, opened, brought to our schema. The only place that knows the two kinds' habits."""
 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from ..errors import Unusable
-from .tables import REVISIONS, metadata, revisions
+from . import Place
+from .run_tables import metadata
+from .tables import REVISIONS, revisions
 
 BUSY = 10.0
 """Seconds to wait while another server writes."""
 MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATING = threading.Lock()
+"""Alembic keeps what it works on in module globals: one migration at a time in a process."""
 REASONS = {
     "disk is full": "the disk is full",
+    "no space left": "the disk is full",
     "readonly": "it is read-only",
+    "read-only": "it is read-only",
     "unable to open": "it cannot be opened",
     "not a database": "its file is not a database of this server",
     "malformed": "its file is damaged",
     "locked": "another server is writing; try again",
     "disk i/o": "the disk reports an error",
+    "password": "its server refuses the password",
+    "connection": "its server cannot be reached",
 }
-"""What SQLite says (a part of it), and what that means to a person."""
+"""What the database says (a part of it), and what that means to a person."""
+POSTGRESQL = "postgresql+psycopg"
+LOCK = 0x6D637073
+"""The advisory lock that stands for the right to change the catalog on PostgreSQL."""
 
 
-def connect(path: Path | None) -> Engine:
-    """An engine for the file, or for a database in memory. Touches nothing yet."""
-    if path is None:
+def connect(place: Place) -> Engine:
+    """An engine for a file, for a PostgreSQL URL, or for a database in memory. Touches nothing yet.
+
+    Raises `Unusable` for a URL of another kind, and without the driver.
+    """
+    if place is None:
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    elif isinstance(place, Path):
+        engine = create_engine(f"sqlite:///{place}", connect_args={"timeout": BUSY})
     else:
-        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY})
+        return _postgresql(place)
     event.listen(engine, "connect", _prepared)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def prepare(engine: Engine, path: Path | None) -> None:
+def prepare(engine: Engine, place: Place) -> None:
     """Make the file, private to its user, and bring it to our schema. Raises `Unusable`."""
+    what = "database" if isinstance(place, str) else "state folder"
     try:
-        if path is None:
+        if place is None:
             _make(engine)
             return
-        _private(path)
+        if isinstance(place, Path):
+            _private(place)
         with engine.connect() as connection:
             behind = _revision(connection) != REVISIONS[-1]
         if behind:
             _migrate(engine)
     except OSError as error:
-        raise Unusable(
-            f"The state folder cannot be used: {(error.strerror or 'no reason given').lower()}."
-        ) from error
+        why = (error.strerror or "no reason given").lower()
+        raise Unusable(f"The {what} cannot be used: {why}.") from error
     except DBAPIError as error:
-        raise Unusable(f"The state folder cannot be used: {explain(error)}.") from error
+        raise Unusable(f"The {what} cannot be used: {explain(error)}.") from error
 
 
 def explain(error: DBAPIError) -> str:
-    """Why SQLite refused, in words that name no path."""
+    """Why the database refused, in words that name no path and no server."""
     said = str(error.orig).lower()
     return next((meaning for part, meaning in REASONS.items() if part in said), "the database refuses")
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say what to do on conflict."""
+    return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
+
+
+def is_postgresql(connection: Connection) -> bool:
+    """True on PostgreSQL, false on SQLite."""
+    return connection.dialect.name == "postgresql"
+
+
+def alone(engine: Engine) -> Engine:
+    """The same engine; its transactions may write, and no other server changes the catalog meanwhile."""
+    return engine.execution_options(immediate=True, alone=True)
+
+
+def lock(connection: Connection, key: str) -> None:
+    """Let one at a time, of all servers, do what this transaction does with `key` (hex digits).
+
+    SQLite has one writer anyway.
+    """
+    if is_postgresql(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({int(key[:15], 16)})")
+
+
+def _postgresql(url: str) -> Engine:
+    try:
+        if make_url(url).drivername != POSTGRESQL:
+            raise Unusable(
+                f"The setting `store` must be a URL that begins with sqlite:/// or {POSTGRESQL}://."
+            )
+        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY)})
+    except ArgumentError:
+        raise Unusable("The setting `store` is not a URL of a database.") from None
+    except ModuleNotFoundError:
+        raise Unusable("PostgreSQL needs a driver: pip install 'haystack-mcp-server[postgres]'.") from None
+    event.listen(engine, "begin", _claim)
+    return engine
 
 
 def _private(path: Path) -> None:
@@ -86,13 +145,19 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def _claim(connection: Connection) -> None:
+    """Changes of the catalog come one at a time, as SQLite has it."""
+    if connection.get_execution_options().get("alone", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+
+
 def _revision(connection: Connection) -> str | None:
-    """The revision of the file's schema; None for an empty file. Raises `Unusable` for a newer one."""
+    """The revision of the schema; None for an empty database. Raises `Unusable` for a newer one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision not in REVISIONS:
-        raise Unusable("The state folder was written by a newer release of this server; update this one.")
+        raise Unusable("The state was written by a newer release of this server; update this one.")
     return revision
 
 
@@ -103,7 +168,7 @@ def _migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.execution_options(immediate=True).begin() as connection:
+    with _MIGRATING, alone(engine).begin() as connection:
         if _revision(connection) != REVISIONS[-1]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -12,9 +12,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002", "0003")
 """The schema's revisions in order; the last is what this code reads and writes."""
 
 metadata = MetaData(
@@ -22,6 +23,7 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(column_0_label)s",
     }
 )
 
@@ -42,9 +44,16 @@ versions = Table(
     Column("created", Float, nullable=False),
     Column("author", Text, nullable=False),
     Column("options", Text, nullable=False),
+    Column("parent", Integer),
+    Column("description", Text),
+    Column("tags", Text, nullable=False, server_default="{}"),
+    Column("metrics", Text, nullable=False, server_default="{}"),
+    Column("archived", Boolean, nullable=False, server_default=false()),
+    Column("deleted", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("pipeline", "digest"),
 )
-"""Every version that was ever served. `created` in seconds since the epoch; `options` as JSON."""
+"""Every version that was ever served. `created` in seconds since the epoch; `options`, `tags` and `metrics`
+as JSON."""
 
 marks = Table(
     "marks",
@@ -52,9 +61,12 @@ marks = Table(
     Column("pipeline", Text, primary_key=True),
     Column("upload", Text),
     Column("undeployed", Boolean, nullable=False),
+    Column("staging", Integer),
+    Column("share", Float, nullable=False, server_default="0"),
     ForeignKeyConstraint(["pipeline", "upload"], ["versions.pipeline", "versions.digest"]),
 )
-"""What was decided about a name: the digest of the upload that serves, and whether it was undeployed."""
+"""What was decided about a name: the digest of the upload or pinned version that serves, whether it was
+undeployed, the number of the version in staging and its share of the calls."""
 
 schemas = Table(
     "schemas",

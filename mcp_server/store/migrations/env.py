@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from mcp_server.store.tables import metadata
+from mcp_server.store.run_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True

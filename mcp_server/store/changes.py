@@ -1,0 +1,166 @@
+"""What is to be written of a run, made without the database: a row, a count, what it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from ..models import Artifact, Caller, Json, Recording, Run
+
+SMALLEST = 0.0001
+"""Seconds of the first bucket; each next one is a quarter longer, so a percentile is off by an eighth."""
+GROWTH = math.log(1.25)
+LAST = 100
+DAY = 86400
+
+
+class Count(NamedTuple):
+    """An ended call as it is counted."""
+
+    pipeline: str
+    day: int
+    bucket: int
+    failed: bool
+    seconds: float
+
+
+def counted(pipeline: str, started: float, finished: float, *, failed: bool) -> Count:
+    """An ended call; times are seconds since the epoch."""
+    seconds = max(0.0, finished - started)
+    return Count(pipeline, int(finished // DAY), bucket(seconds), failed, seconds)
+
+
+def bucket(seconds: float) -> int:
+    """The bucket of a duration, from 0."""
+    if seconds <= SMALLEST:
+        return 0
+    return min(LAST, math.ceil(math.log(seconds / SMALLEST) / GROWTH))
+
+
+class RunRow(NamedTuple):
+    """A row of the table `runs`, its columns in order."""
+
+    id: str
+    pipeline: str
+    version: int
+    digest: str
+    verb: str
+    caller: str
+    origin: str
+    status: str
+    instance: str
+    attempt: int
+    timeout: float
+    started: float
+    finished: float | None
+    error: str | None
+    usage: str | None
+    parent: str | None
+    step: str | None
+    head: str | None
+    key: str | None
+    fingerprint: str | None
+    size: int
+    partial: bool
+    fault: str | None
+    inputs: bytes | None
+    content: bytes | None
+    structured: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """A run as it is now: a row if it is recorded, a count if it is an ended call."""
+
+    row: RunRow | None
+    count: Count | None = None
+    left: tuple[Artifact, ...] = ()
+    """What it left, with content."""
+
+
+def changed(run: Run, record: Recording, instance: str) -> RunChange:
+    """What to write of a run. An idempotency key is a promise to give the result again, so it keeps that."""
+    count = None
+    if run.verb == "call" and run.status in ("done", "failed"):
+        failed = run.status == "failed"
+        count = counted(run.pipeline, run.started, run.finished or run.started, failed=failed)
+    if run.verb not in ("call", "batch") or (record == "none" and run.key is None):
+        return RunChange(None, count)
+    kept = run.result.artifacts if run.result and record == "full" else ()
+    return RunChange(_row(run, record, instance), count, tuple(each for each in kept if each.content))
+
+
+def _row(run: Run, record: Recording, instance: str) -> RunRow:
+    full = record == "full"
+    inputs = packed(run.inputs) if full else None
+    result = run.result if full or run.key else None
+    content, structured = (result.content, result.structured) if result else (None, None)
+    left = sum(len(each.content) for each in result.artifacts) if result else 0
+    fault = result.fault if result else None
+    return RunRow(
+        run.id,
+        run.pipeline,
+        run.version,
+        run.digest,
+        run.verb,
+        run.caller.name,
+        run.caller.origin,
+        run.status,
+        instance,
+        1,
+        run.timeout,
+        run.started,
+        run.finished,
+        run.error if full else None,
+        packed(run.usage).decode() if run.usage else None,
+        run.parent,
+        run.step,
+        None,
+        key_of(run.caller, run.key) if run.key else None,
+        fingerprint(run.pipeline, run.inputs) if run.key else None,
+        len(inputs or b"") + len(content or b"") + len(structured or b"") + left,
+        bool(result and result.partial),
+        fault.model_dump_json() if fault else None,
+        inputs,
+        content,
+        structured,
+    )
+
+
+def new_id() -> str:
+    """A run id: 48 bits of milliseconds, then 80 random bits, in hex; sorts by time, cannot be guessed."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+def key_of(caller: Caller, key: str) -> str:
+    """How a caller's idempotency key is stored."""
+    return hashlib.sha256(f"{caller.name}\0{key}".encode()).hexdigest()
+
+
+def fingerprint(pipeline: str, inputs: Json) -> str:
+    """The same for the same pipeline and arguments, in whatever order they are written."""
+    text = json.dumps([pipeline, inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def packed(value: Any) -> bytes:
+    """As JSON; a string that is no valid Unicode is escaped."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # lone surrogates, integers beyond 64 bits
+        return json.dumps(value, default=str).encode()
+
+
+def unpacked(text: bytes) -> Any:
+    """What was packed."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)

@@ -1,0 +1,86 @@
+"""Counters: how many calls of a pipeline took about how long on which day."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from . import Figures, Statistics
+from .changes import DAY, GROWTH, SMALLEST, Count
+from .file import is_postgresql
+from .run_tables import counters
+
+
+def add(connection: Connection, counts: Sequence[Count]) -> None:
+    """Count these calls."""
+    slots: dict[tuple[str, int, int], Slot] = {}
+    for each in counts:
+        key = each[:3]
+        before = slots.get(key, Slot(*key, 0, 0, 0.0))
+        slots[key] = before._replace(
+            total=before.total + 1, failed=before.failed + each.failed, seconds=before.seconds + each.seconds
+        )
+    statement = addition("%s" if is_postgresql(connection) else "?")
+    for key in sorted(slots):  # sorted, so that two servers never wait for each other in a ring
+        connection.exec_driver_sql(statement, tuple(slots[key]))
+
+
+class Slot(NamedTuple):
+    """A row of the table `counters`, its columns in order."""
+
+    pipeline: str
+    day: int
+    bucket: int
+    total: int
+    failed: int
+    seconds: float
+
+
+def addition(mark: str) -> str:
+    """The statement that adds a row to what is there, as the driver takes it."""
+    added = ", ".join(
+        f"{name} = counters.{name} + excluded.{name}" for name in ("total", "failed", "seconds")
+    )
+    return (
+        f"INSERT INTO counters ({', '.join(Slot._fields)}) VALUES ({', '.join([mark] * len(Slot._fields))}) "
+        f"ON CONFLICT (pipeline, day, bucket) DO UPDATE SET {added}"
+    )
+
+
+def statistics(connection: Connection, pipeline: str, days: int) -> Statistics:
+    """The figures of a pipeline, of all time and of its last `days` days with calls."""
+    rows = connection.execute(select(counters).where(counters.c.pipeline == pipeline)).all()
+    slots = [Slot(*row) for row in rows]
+    newest = sorted({slot.day for slot in slots}, reverse=True)[:days]
+    by_day = {
+        datetime.fromtimestamp(day * DAY, UTC).date(): figures(slot for slot in slots if slot.day == day)
+        for day in newest
+    }
+    return Statistics(figures(slots), by_day)
+
+
+def figures(slots: Iterable[Slot]) -> Figures:
+    """What a histogram says."""
+    ordered = sorted(slots, key=lambda slot: slot.bucket)
+    total = sum(slot.total for slot in ordered)
+    return Figures(
+        total=total,
+        failed=sum(slot.failed for slot in ordered),
+        mean=sum(slot.seconds for slot in ordered) / total if total else None,
+        p50=percentile(ordered, total * 0.5),
+        p95=percentile(ordered, total * 0.95),
+    )
+
+
+def percentile(slots: Sequence[Slot], rank: float) -> float | None:
+    """About how long the call of that rank took: the middle of its bucket."""
+    seen = 0
+    for slot in slots:
+        seen += slot.total
+        if seen >= rank:
+            return SMALLEST * math.exp(GROWTH * (slot.bucket - 0.5)) if slot.bucket else SMALLEST
+    return None

@@ -1,0 +1,172 @@
+"""What happened, kept: the async face of runs, of what they left, and of how pipelines do.
+
+Opens in its writer's thread, after the server answers. Without a database that works, history is kept in
+memory, and what would have to last is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from ..errors import ServerError, Unavailable
+from ..models import Artifact, Recording, Run
+from . import Filter, Page, Place, Retention, Statistics
+from .changes import changed, new_id
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .journal import Journal
+
+READERS = 3
+CARE = 15.0
+"""Seconds between two looks at other servers."""
+TIDY = 60.0
+"""Seconds between two looks at what is too much."""
+SWEEP = 3600.0
+"""Seconds between two looks at files that nobody needs."""
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class History:
+    """Journal runs and answers for them. `async with` opens it and returns at once.
+
+    Whatever reads may raise `Unavailable`, and sees everything that was recorded before.
+    """
+
+    def __init__(self, place: Place, kept: Retention | None = None) -> None:
+        self.instance = new_id()
+        """The id of this server among those on the same store."""
+        self._place = place
+        self._kept = kept or Retention()
+        self._threads = CapacityLimiter(READERS)
+
+    async def __aenter__(self) -> History:
+        self._writer = Writer(self._open)
+        self._leaving = asyncio.Event()
+        self._care = asyncio.create_task(self._look_after())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._leaving.set()
+        await self._care  # not cancelled: a thread that reads must end before the database is closed
+        await self._writer.close()
+
+    @property
+    def fault(self) -> str | None:
+        """Why runs are not recorded for good; None when all is well."""
+        opened = self._writer.opened
+        return (opened.result().fault if opened.done() else None) or self._writer.fault
+
+    @property
+    def lost(self) -> int:
+        """Runs that could not be recorded since the server started."""
+        return self._writer.lost
+
+    def record(self, run: Run, record: Recording = "full") -> None:
+        """Keep this state of a run, soon. Returns at once and never fails; see `lost`."""
+        self._writer.put(changed(run, record, self.instance))
+
+    async def commit(self, run: Run, record: Recording = "full") -> None:
+        """Keep this state of a run; it is durable when this returns. Raises `Unavailable`."""
+        await self._lasting()
+        await self._writer.commit(changed(run, record, self.instance))
+
+    async def claim(self, run: Run, record: Recording = "full") -> Run | None:
+        """Commit a run with an idempotency key, or give the run its caller began with that key before.
+
+        Raises `Conflict` if that one was asked for something else, and `Unavailable`.
+        """
+        await self._lasting()
+        change = changed(run, record, self.instance)
+        return await self._writer.commit(lambda journal, connection: journal.claim(connection, run, change))
+
+    async def find(self, identity: str) -> Run | None:
+        """A run as it was last recorded, without its artifacts."""
+        return await self._read(lambda journal: journal.find(identity))
+
+    async def listed(self, chosen: Filter, limit: int = 50, before: str | None = None) -> Page:
+        """A page of runs, the newest first; `before` is the `next` of the page before."""
+        return await self._read(lambda journal: journal.listed(chosen, limit, before))
+
+    async def children(self, parent: str) -> tuple[Run, ...]:
+        """The runs made from this one, with inputs and results, the oldest first."""
+        return await self._read(lambda journal: journal.children(parent))
+
+    async def artifact(self, run: str, name: str) -> Artifact | None:
+        """What a recorded run left, with its content."""
+        return await self._read(lambda journal: journal.artifact(run, name))
+
+    async def statistics(self, pipeline: str, days: int = 30) -> Statistics:
+        """How the calls of a pipeline went: all of them, and those of its last days with calls."""
+        return await self._read(lambda journal: journal.statistics(pipeline, days))
+
+    async def change(self, work: Callable[[Connection], T]) -> T:
+        """Make a change of the run tree; it is durable when this returns. Raises what it raises."""
+        await self._lasting()
+        return await self._writer.commit(lambda _, connection: work(connection))
+
+    async def ask(self, work: Callable[[Connection], T]) -> T:
+        """Give what `work` reads."""
+        return await self._read(lambda journal: journal.ask(work))
+
+    async def trim(self) -> None:
+        """Remove what is too much."""
+        before = await self._read(lambda journal: journal.surplus(self._kept))
+        while before and not self._leaving.is_set():
+            if not await self._writer.commit(lambda journal, connection: journal.remove(connection, before)):
+                return
+
+    async def sweep(self) -> None:
+        """Remove the files of artifacts that are gone."""
+        await self._writer.commit(lambda journal, connection: journal.sweep(connection))
+
+    async def recover(self) -> None:
+        """Give up the runs of servers that are gone; it is done at the start, and again and again."""
+        await self._writer.commit(lambda journal, connection: journal.look_after(connection))
+
+    def _open(self) -> Journal:
+        from .journal import Journal  # SQLAlchemy costs 0.1 s: in the thread, not before the server answers
+
+        return Journal(self._place, self.instance)
+
+    async def _lasting(self) -> None:
+        """Raise `Unavailable` if nothing lasts here."""
+        opened = await asyncio.shield(self._writer.opened)
+        if opened.fault:
+            raise Unavailable(f"Nothing can be saved: {opened.fault}")
+
+    async def _read(self, work: Callable[[Journal], T]) -> T:
+        opened = await asyncio.shield(self._writer.opened)
+        with suppress(Unavailable):  # what was written before can still be read
+            await self._writer.flushed()
+        return await to_thread.run_sync(work, opened, limiter=self._threads)
+
+    async def _look_after(self) -> None:
+        """What goes on by itself. A failure is logged; the next round tries again."""
+        due = {self.recover: CARE, self.trim: TIDY, self.sweep: SWEEP}
+        done = dict.fromkeys(due, -SWEEP)
+        while not self._leaving.is_set():
+            for work, every in due.items():
+                if time.monotonic() - done[work] >= every:
+                    await self._try(work)
+                    done[work] = time.monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CARE):
+                    await self._leaving.wait()
+
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except ServerError as error:
+            log.warning("History could not be tidied: %s", error)

@@ -1,0 +1,171 @@
+"""The database of history, opened: commits of its one writer, and answers to many readers. Blocking."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from ..errors import ServerError, Unavailable, Unusable
+from ..models import Artifact, Run
+from . import Filter, Page, Place, Retention, Statistics, queries
+from .blobs import Blobs
+from .changes import RunChange
+from .counting import statistics
+from .file import connect, explain, prepare
+from .instances import Instance
+from .retention import remove, surplus
+from .rows import write_runs
+from .writer import Asked
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Opens, or does without: with a `fault` it is in memory. Never raises when made.
+
+    Methods that take a connection are changes, to be committed; the others read.
+    """
+
+    def __init__(self, place: Place, identity: str) -> None:
+        folder = place.parent if isinstance(place, Path) else None
+        self._instance = Instance(identity, folder and folder / "instances")
+        self._blobs = Blobs(folder and folder / "artifacts")
+        self._gate: AbstractContextManager[object] = nullcontext()
+        self.fault: str | None = None
+        """Why nothing lasts; None when all is well."""
+        try:
+            self._open(place)
+        except Unusable as error:
+            self.fault = str(error)
+        except Exception as error:  # of whatever a driver or a migration raises, those who wait must hear
+            log.error("History cannot be opened", exc_info=error)
+            self.fault = "The state cannot be opened."
+        if self.fault or place is None:
+            self._gate, self._blobs = threading.Lock(), Blobs(None)
+            self._instance = Instance(identity, None)
+            self._open(None)
+
+    def _open(self, place: Place) -> None:
+        engine = connect(place)
+        self._reading, self._writing = engine, engine.execution_options(immediate=True)
+        try:
+            prepare(engine, place)
+            self._instance.hold()
+            with self._writing.begin() as connection:
+                self._instance.register(connection)
+                self._instance.recover(connection)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database; the others hear that this server ended."""
+        with suppress(DBAPIError), self._gate, self._writing.begin() as connection:
+            self._instance.leave(connection)
+        self._instance.let_go()
+        self._reading.dispose()
+
+    def commit(self, asked: Sequence[Asked]) -> Exception | None:
+        """Apply all of them in one transaction. Gives why the database failed, if it did."""
+        try:
+            with self._gate, self._writing.begin() as connection:
+                self._apply(connection, asked)
+        except Exception as error:  # whatever a driver raises, the writer must go on for the others
+            if len(asked) > 1 and not isinstance(error, OperationalError):
+                failed = [self.commit([each]) for each in asked]  # one of them is at fault: find it
+                return failed[-1] if all(failed) else None
+            for each in asked:
+                each.error = refusal(error)
+            return error
+        return None
+
+    def _apply(self, connection: Connection, asked: Sequence[Asked]) -> None:
+        """In order; runs that follow each other go together."""
+        together: list[RunChange] = []
+        for each in asked:
+            each.error = None
+            if isinstance(each.change, RunChange) and not each.change.left:
+                together.append(each.change)
+                continue
+            write_runs(connection, together)
+            together = []
+            try:
+                with connection.begin_nested():
+                    each.value = self._do(connection, each.change)
+            except ServerError as error:
+                each.error = error
+        write_runs(connection, together)
+
+    def _do(self, connection: Connection, change: RunChange | Callable[[Journal, Connection], T]) -> T | None:
+        if not isinstance(change, RunChange):
+            return change(self, connection)
+        write_runs(connection, [change])
+        if change.row is not None:
+            self._blobs.keep(connection, change.row.id, change.left)
+        return None
+
+    def claim(self, connection: Connection, run: Run, change: RunChange) -> Run | None:
+        """See `queries.claim`."""
+        return queries.claim(connection, run, change)
+
+    def look_after(self, connection: Connection) -> None:
+        """Say that this server lives, and give up the runs of those that do not."""
+        self._instance.renew(connection)
+        self._instance.recover(connection)
+
+    def remove(self, connection: Connection, before: str) -> int:
+        """See `retention.remove`."""
+        return remove(connection, before)
+
+    def sweep(self, connection: Connection) -> None:
+        """Remove the files of artifacts that are gone."""
+        self._blobs.sweep(connection)
+
+    def surplus(self, kept: Retention) -> str | None:
+        """See `retention.surplus`."""
+        return self._read(lambda connection: surplus(connection, kept))
+
+    def find(self, identity: str) -> Run | None:
+        """A run with its inputs and result."""
+        return self._read(lambda connection: queries.find(connection, identity))
+
+    def listed(self, chosen: Filter, limit: int, before: str | None) -> Page:
+        """See `queries.listed`."""
+        return self._read(lambda connection: queries.listed(connection, chosen, limit, before))
+
+    def children(self, parent: str) -> tuple[Run, ...]:
+        """See `queries.children`."""
+        return self._read(lambda connection: queries.children(connection, parent))
+
+    def artifact(self, run: str, name: str) -> Artifact | None:
+        """What a run left, with its content."""
+        return self._read(lambda connection: self._blobs.read(connection, run, name))
+
+    def statistics(self, pipeline: str, days: int) -> Statistics:
+        """See `counting.statistics`."""
+        return self._read(lambda connection: statistics(connection, pipeline, days))
+
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """What `work` reads."""
+        return self._read(work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self._gate, self._reading.connect() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            raise Unavailable(f"The history cannot be read now: {explain(error)}.") from error
+
+
+def refusal(error: Exception) -> ServerError:
+    """What to tell whoever waits for a commit."""
+    why = explain(error) if isinstance(error, DBAPIError) else "the database refuses"
+    return Unavailable(f"The state cannot be written now: {why}.")

@@ -1,0 +1,101 @@
+"""Runs as rows: what is kept of a run, written many at a time, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from ..models import Caller, Fault, Result, Run
+from .changes import RunChange, RunRow, unpacked
+from .counting import add
+from .file import is_postgresql
+
+AT_ONCE = 64
+"""Rows in one statement; more gain nothing."""
+CLAIM = ("instance", "attempt")
+
+
+UPDATED = (
+    "status",
+    "finished",
+    "error",
+    "usage",
+    "head",
+    "size",
+    "partial",
+    "fault",
+    "content",
+    "structured",
+)
+"""What may change of a run that is already there."""
+
+
+def restored(row: Row[Any]) -> Run:
+    """The run of a row; its artifacts are not with it."""
+    result = None
+    if row.content is not None:
+        result = Result(
+            content=bytes(row.content),
+            structured=None if row.structured is None else bytes(row.structured),
+            is_error=row.status != "done",
+            fault=Fault.model_validate_json(row.fault) if row.fault else None,
+            partial=row.partial,
+        )
+    return Run(
+        id=row.id,
+        pipeline=row.pipeline,
+        version=row.version,
+        digest=row.digest,
+        inputs=unpacked(row.inputs) if row.inputs is not None else {},
+        has_inputs=row.inputs is not None,
+        verb=row.verb,
+        caller=Caller(name=row.caller, origin=row.origin),
+        timeout=row.timeout,
+        status=row.status,
+        result=result,
+        error=row.error,
+        usage=unpacked(row.usage.encode()) if row.usage else None,
+        parent=row.parent,
+        step=row.step,
+        started=row.started,
+        finished=row.finished,
+    )
+
+
+def write_runs(connection: Connection, changes: Sequence[RunChange]) -> None:
+    """Insert or update them all; the last state of a run wins. Who lost the claim changes nothing."""
+    rows = latest(each.row for each in changes if each.row)
+    numbered = is_postgresql(connection)
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        statement = insertion(len(some), "%s" if numbered else "?")
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+    if counts := [each.count for each in changes if each.count]:
+        add(connection, counts)
+
+
+def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:
+    """One row for each run, for a statement may name it only once; once ended it does not change."""
+    found: dict[str, RunRow] = {}
+    for row in rows:
+        before = found.get(row.id)
+        if before is None or before.finished is None:
+            found[row.id] = row
+    return list(found.values())
+
+
+@cache
+def insertion(rows: int, mark: str) -> str:
+    """The statement for so many rows, as the driver takes it."""
+    row = f"({', '.join([mark] * len(RunRow._fields))})"
+    values = ", ".join([row] * rows)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in UPDATED)
+    claimed = " AND ".join(f"runs.{name} = excluded.{name}" for name in CLAIM)
+    return (
+        f"INSERT INTO runs ({', '.join(RunRow._fields)}) VALUES {values} "
+        f"ON CONFLICT (id) DO UPDATE SET {updates} WHERE runs.finished IS NULL AND {claimed}"
+    )

@@ -1,0 +1,148 @@
+"""The tables of what happened: runs and what they left, the run tree, statistics, servers."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
+
+from .tables import metadata
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("pipeline", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("timeout", Float, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("finished", Float),
+    Column("error", Text),
+    Column("usage", Text),
+    Column("parent", Text),
+    Column("step", Text),
+    Column("head", Text),
+    Column("key", Text),
+    Column("fingerprint", Text),
+    Column("size", Integer, nullable=False),
+    Column("partial", Boolean, nullable=False),
+    Column("fault", Text),
+    Column("inputs", LargeBinary),
+    Column("content", LargeBinary),
+    Column("structured", LargeBinary),
+)
+"""One row for each run. Ids sort by time.
+
+`instance` and `attempt` are the claim: who has another one may not write. `head` is the execution a
+step-wise run stands at. `key` is the hash of caller and idempotency key, `fingerprint` that of what was
+asked with it. `size` is the bytes of the last three columns and of the artifacts. `usage`, `fault`,
+`inputs` and `structured` are JSON objects, `content` a JSON array. Times are seconds since the epoch.
+"""
+
+unfinished = runs.c.finished.is_(None)
+Index("ix_runs_pipeline", runs.c.pipeline, runs.c.id)
+Index("ix_runs_going", runs.c.instance, sqlite_where=unfinished, postgresql_where=unfinished)
+Index(
+    "ix_runs_parent",
+    runs.c.parent,
+    sqlite_where=runs.c.parent.is_not(None),
+    postgresql_where=runs.c.parent.is_not(None),
+)
+Index(
+    "ix_runs_key",
+    runs.c.key,
+    unique=True,
+    sqlite_where=runs.c.key.is_not(None),
+    postgresql_where=runs.c.key.is_not(None),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("mime_type", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("digest", Text, index=True),
+    Column("content", LargeBinary),
+)
+"""What runs left. Large ones are files named by their `digest` (SHA-256); `content` is then empty."""
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("parent", Text),
+    Column("number", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("finished", Float),
+    Column("error", Text),
+    Column("selected", Text),
+    Column("merge", Text),
+    Column("feedback", Text),
+    Column("inputs", LargeBinary),
+)
+"""The tree of step executions: `parent` is the execution before it, `number` the step's place from 0.
+
+A write must name the `attempt` token, or it is refused. `selected` is a JSON array of response ids;
+`inputs` a JSON object of what the step was given, or what a recorded component received.
+"""
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("execution", Text, ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("seconds", Float),
+    Column("error", Text),
+    Column("response", LargeBinary, nullable=False),
+)
+"""What one model said, or one component gave, in an execution; `response` is the whole as a JSON object."""
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("total", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+"""How many calls took about how long: a histogram for each pipeline and day (UTC, days since the epoch).
+
+Retention does not touch it.
+"""
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("lease", Float),
+)
+"""The servers on this store. One lives as long as its file is locked; on PostgreSQL until its `lease`."""
