@@ -9,17 +9,22 @@ from anyio import to_thread
 
 from ..engines import Engine
 from ..errors import Broken, Conflict, Invalid, NotFound, Unavailable
-from ..models import Status
+from ..models import Caller, Source, Status
 from ..settings import Settings
+from ..store.records import NOTHING, Remarks, Stage
 from . import names
 from .background import Background
 from .board import Board, Subscription
+from .choosing import Choosing
 from .deployments import Deployment
 from .entries import Entry, Serving, Snapshot
+from .folder import read
 from .keeper import Keeper
+from .stages import Stages
 from .uploads import received
+from .versions import Comparison, Versions, VersionStatus
 
-__all__ = ["Catalog", "Entry", "Serving", "Snapshot", "Subscription"]
+__all__ = ["Catalog", "Comparison", "Entry", "Serving", "Snapshot", "Stage", "Subscription", "VersionStatus"]
 
 
 class Catalog:
@@ -31,6 +36,9 @@ class Catalog:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._board = Board()
         self._keeper = Keeper(settings, engine, self._board)
+        self._versions = Versions(self._board, self._keeper)
+        self._stages = Stages(self._board, self._keeper)
+        self._choosing = Choosing(self._board, self._keeper.beside)
         self._background = Background(settings, self._board, self._keeper)
 
     async def __aenter__(self) -> Catalog:
@@ -51,12 +59,21 @@ class Catalog:
             await self._board.until(lambda: self._board.started and not any(map(_unknown, self._entries())))
         return self.snapshot
 
-    async def find(self, name: str) -> Serving:
-        """The pipeline to call. Waits while it loads for the first time.
+    async def find(
+        self,
+        name: str,
+        version: int | None = None,
+        stage: Stage | None = None,
+        caller: Caller | None = None,
+    ) -> Serving:
+        """The pipeline to call, in the version or stage that is named. Waits while it loads first.
 
-        Raises `NotFound` for one that is not there or was undeployed, `Unavailable` with the reason for one
-        that does not load.
+        With neither it is the one in production; or, for a share of the callers, the one in staging. Without
+        a caller it is always the former. Raises `NotFound` for one that is not there or was undeployed,
+        `Unavailable` with the reason for one that does not load, `Invalid` for a choice that makes no sense.
         """
+        if beside := await self._choosing.chosen(name, version, stage, caller):
+            return beside
         entry = self.snapshot.entries.get(name)
         if isinstance(entry, Serving) and entry.serves and entry.version.manifest:
             return entry
@@ -106,6 +123,56 @@ class Catalog:
             gone = before.model_copy(update={"status": "undeployed", "version": None, "digest": None})
             return self.status(name) if entry else gone
 
+    async def versions(self, name: str) -> tuple[VersionStatus, ...]:
+        """Every version of a pipeline, newest first, with stage and lineage. Raises `NotFound`."""
+        return await self._versions.list(name)
+
+    async def update_version(
+        self,
+        name: str,
+        version: int,
+        *,
+        tags: Mapping[str, str | None] = NOTHING,
+        description: str | None = None,
+        metrics: Mapping[str, float | None] = NOTHING,
+    ) -> VersionStatus:
+        """Say something about a version; what is not given stays, a tag or metric of None is taken away.
+
+        Raises `NotFound`, and `Unavailable` when it cannot be remembered.
+        """
+        return await self._versions.update(name, version, Remarks(description, tags, metrics))
+
+    async def delete_version(self, name: str, version: int) -> None:
+        """Forget a version; its number is not given again, its runs stay.
+
+        Raises `NotFound`, `Conflict` for the one in production, `Unavailable` when it cannot be remembered.
+        """
+        await self._stages.delete(name, version)
+
+    async def set_stage(
+        self,
+        name: str,
+        version: int,
+        stage: Stage,
+        *,
+        archive_existing: bool = False,
+        share: float | None = None,
+    ) -> VersionStatus:
+        """Promote, roll back or archive a version; loses no call, and is all or nothing.
+
+        In production it is pinned: it serves whatever the folder holds, until another one is promoted or
+        deployed; taking the stage away (`none`, `archived`) gives production back to the folder. In staging
+        it gets `share` of the calls, from 0 to 1. The version it displaces goes to none, or to archived.
+        Raises `NotFound`, `Broken` or `Unavailable` if it does not load, `Conflict` if nothing would be in
+        production then, `Invalid` for a share that makes no sense.
+        """
+        await self._stages.set_stage(name, version, stage, archive_existing=archive_existing, share=share)
+        return await self._versions.one(name, version)
+
+    async def compare_versions(self, name: str, first: int, second: int) -> Comparison:
+        """Two versions side by side: source, schemas, metrics, and which to use. Raises `NotFound`."""
+        return await self._versions.compare(name, first, second)
+
     def status(self, name: str) -> Status:
         """How a pipeline is doing; undeployed and broken ones too. Raises `NotFound`."""
         return self._board.status(name)
@@ -113,6 +180,15 @@ class Catalog:
     def statuses(self) -> tuple[Status, ...]:
         """How every pipeline is doing, sorted by name; undeployed and broken ones too."""
         return self._board.statuses()
+
+    async def source(self, name: str) -> Source:
+        """The files of the version that serves. Raises as `find`, and `Unavailable` if they are gone."""
+        deployment = (await self.find(name)).deployment
+        placed = await self._keeper.ledger.in_place([deployment])
+        try:
+            return await to_thread.run_sync(read, name, placed.get(name, deployment).root)
+        except (Invalid, OSError):
+            raise Unavailable(f"The files of {name} cannot be read any more.") from None
 
     def count(self, name: str, *, failed: bool) -> None:
         """A call of this pipeline ended."""

@@ -45,17 +45,18 @@ class Background:
         await self._stack.aclose()
 
     async def _follow(self) -> None:
-        """Begin, then look again and again whether another server changed the store."""
+        """Begin, then look again and again whether another server changed the store, and what is idle."""
         while not self._board.started:
             await self._try(self._keeper.begin())
             if not self._board.started:
                 await anyio.sleep(POLL)
-        while self._keeper.ledger.fault is None:
+        while True:
             await anyio.sleep(POLL)
+            self._keeper.beside.sweep()
             await self._try(self._catch_up())
 
     async def _catch_up(self) -> None:
-        if await self._keeper.ledger.moved():
+        if self._keeper.ledger.fault is None and await self._keeper.ledger.moved():
             await self._keeper.refresh(scan=False)
 
     async def _watch(self, folder: Path) -> None:

@@ -10,7 +10,8 @@ from weakref import WeakSet
 import anyio
 
 from ..errors import NotFound
-from ..models import Json, Status
+from ..models import Status
+from ..store.records import Staging
 from .entries import Entry, Snapshot
 
 
@@ -57,17 +58,21 @@ class Board:
         self._readers: WeakSet[Subscription] = WeakSet()
         self._calls: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
-        self._listed: tuple[tuple[Json, int], ...] = ()
+        self._shown: object = []
 
-    def show(self, entries: Iterable[Entry]) -> None:
-        """These are all entries now."""
+    def show(self, entries: Iterable[Entry], staged: Mapping[str, Staging]) -> None:
+        """These are all entries now, and what is in staging."""
         self.started = True
         ordered = sorted(entries, key=lambda each: each.name)
-        self._swap({each.name: each for each in ordered})
+        self._swap({each.name: each for each in ordered}, staged)
 
     def put(self, entry: Entry) -> None:
         """One entry changed; it was there before."""
-        self._swap({**self.snapshot.entries, entry.name: entry})
+        self._swap({**self.snapshot.entries, entry.name: entry}, self.snapshot.staged)
+
+    def stage(self, staged: Mapping[str, Staging]) -> None:
+        """This is in staging now."""
+        self._swap(self.snapshot.entries, staged)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds; it is asked after every change."""
@@ -89,6 +94,13 @@ class Board:
         self._calls[name] += 1
         self._errors[name] += failed
 
+    def production(self, name: str) -> int | None:
+        """The version that has the stage production, whether it loads or not."""
+        entry = self.snapshot.entries.get(name)
+        if entry is None or entry.state == "undeployed" or entry.version is None:
+            return None
+        return entry.version.number
+
     def status(self, name: str) -> Status:
         """How one pipeline is doing. Raises `NotFound`."""
         if (entry := self.snapshot.entries.get(name)) is None:
@@ -100,14 +112,18 @@ class Board:
         return tuple(map(self._status, self.snapshot.entries.values()))
 
     def _status(self, entry: Entry) -> Status:
-        return entry.status(self._calls[entry.name], self._errors[entry.name])
+        staging = self.snapshot.staged.get(entry.name)
+        return entry.status(self._calls[entry.name], self._errors[entry.name], staging)
 
-    def _swap(self, entries: Mapping[str, Entry]) -> None:
-        listed = tuple(item for each in entries.values() if (item := each.listed))
-        changed = listed != self._listed
-        self._listed = listed
+    def _swap(self, entries: Mapping[str, Entry], staged: Mapping[str, Staging]) -> None:
+        every = ((each.listed, each.published) for each in entries.values())
+        shown = [(listed, published) for listed, published in every if listed or any(published)]
+        changed = shown != self._shown
+        self._shown = shown
         revision = self.snapshot.revision + changed
-        self.snapshot = Snapshot(revision, MappingProxyType(dict(entries)), tuple(tool for tool, _ in listed))
+        tools = tuple(listed[0] for listed, _ in shown if listed)
+        shown_entries = MappingProxyType(dict(entries))
+        self.snapshot = Snapshot(revision, shown_entries, tools, MappingProxyType(dict(staged)))
         moved, self._moved = self._moved, anyio.Event()
         moved.set()
         for reader in list(self._readers) if changed else ():

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ..models import Group, Manifest, Member, Options, Problem, Version
 from ..settings import Settings
+from ..store.records import Staging
 
 Origin = Literal["folder", "upload"]
 Engine = Literal["hosts", "local"]
@@ -54,11 +55,14 @@ class Wanted:
 
     folder: Deployments = field(default_factory=dict[str, Deployment])
     uploads: Deployments = field(default_factory=dict[str, Deployment])
-    """The upload that was last deployed under a name; it goes before the folder's pipeline."""
+    """The upload that was last deployed under a name, or the version a person pinned; it goes before the
+    folder's pipeline."""
     unkept: Deployments = field(default_factory=dict[str, Deployment])
     """Uploads that are not stored; they go before everything."""
     undeployed: frozenset[str] = frozenset()
     """Names whose stored or folder pipeline is not to be served."""
+    staged: Mapping[str, Staging] = field(default_factory=dict[str, Staging])
+    """What is in staging, by name."""
 
     @cached_property
     def deployments(self) -> Deployments:
@@ -83,12 +87,18 @@ class Wanted:
             return replace(self, unkept={**self.unkept, name: deployment})
         others = _without(self.uploads, name)
         uploaded = deployment.origin == "upload"
-        return Wanted(
+        return replace(
+            self,
             folder=self.folder if uploaded else {**self.folder, name: deployment},
             uploads={**others, name: deployment} if uploaded else others,
             unkept=_without(self.unkept, name),
             undeployed=self.undeployed - {name},
         )
+
+    def with_staged(self, name: str, staging: Staging | None) -> Wanted:
+        """A person put a version of the name in staging, or took it from there."""
+        others = {key: each for key, each in self.staged.items() if key != name}
+        return replace(self, staged={**others, name: staging} if staging else others)
 
     def without(self, name: str) -> Wanted:
         """A caller undeployed the name."""
@@ -96,9 +106,15 @@ class Wanted:
         undeployed = self.undeployed | {name} if stored else self.undeployed
         return replace(self, unkept=_without(self.unkept, name), undeployed=undeployed)
 
-    def read_again(self, folder: Deployments, uploads: Deployments, undeployed: frozenset[str]) -> Wanted:
+    def read_again(
+        self,
+        folder: Deployments,
+        uploads: Deployments,
+        undeployed: frozenset[str],
+        staged: Mapping[str, Staging],
+    ) -> Wanted:
         """What the folder and the store say now. A newer decision goes before an unkept upload."""
-        now = Wanted(folder, uploads, {}, undeployed)
+        now = Wanted(folder, uploads, {}, undeployed, staged)
         same = {name for name in self.unkept if self._decision(name) == now._decision(name)}
         return replace(now, unkept={name: each for name, each in self.unkept.items() if name in same})
 
@@ -126,6 +142,13 @@ def groups(deployments: Iterable[Deployment], settings: Settings) -> dict[str, G
         members.setdefault((_group(deployment), own), []).append(deployment)
     made = (_made(name, engine, group, settings.env) for (name, engine), group in members.items())
     return {group.name: group for group in made}
+
+
+def alone(deployment: Deployment, settings: Settings) -> Group:
+    """The group of a version that serves beside the one in production. Its version must be known."""
+    assert deployment.version is not None
+    name = f"version.{deployment.name}.{deployment.version.number}"
+    return _made(name, None, [deployment], settings.env)
 
 
 def _made(name: str, engine: Engine | None, members: list[Deployment], env: tuple[str, ...]) -> Group:

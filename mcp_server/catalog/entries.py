@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
+from .. import lint
 from ..errors import Unavailable
-from ..models import Json, Options, Problem, State, Status, Version
+from ..models import Json, Manifest, Options, Problem, State, Status, Version
+from ..store.records import Staging
 from .arguments import Arguments
 from .deployments import Deployment, Origin
 
@@ -52,7 +54,12 @@ class Entry:
         """What its author should know."""
         manifest = self.version.manifest if self.version else None
         unkept = () if self.kept else ("Not saved: this pipeline is gone when the server stops.",)
-        return self.deployment.warnings + unkept + (manifest.warnings if manifest else ())
+        return self.deployment.warnings + unkept + (manifest.warnings + self._clients if manifest else ())
+
+    @cached_property
+    def _clients(self) -> tuple[str, ...]:
+        """What clients would refuse or cut of its tool."""
+        return lint.warnings(self.manifest.tool) if self.manifest and not self.options.hidden else ()
 
     @property
     def serves(self) -> bool:
@@ -60,15 +67,25 @@ class Entry:
         return self.version is not None and self.state in ("running", "loading")
 
     @property
+    def manifest(self) -> Manifest | None:
+        """What is known of it while it serves."""
+        return self.version.manifest if self.version and self.serves else None
+
+    @property
     def listed(self) -> tuple[Json, int] | None:
         """The tool to list in wire form, and the number of its version; None if there is none."""
-        version = self.version
-        if version is None or version.manifest is None or not self.serves or self.options.hidden:
+        if self.manifest is None or self.version is None or self.options.hidden:
             return None
-        return version.manifest.tool, version.number
+        return self.manifest.tool, self.version.number
 
-    def status(self, calls: int = 0, errors: int = 0) -> Status:
-        """The same for callers, with what was counted."""
+    @property
+    def published(self) -> tuple[tuple[Json, ...], ...]:
+        """Its resources, templates of resources and prompts, to list in wire form."""
+        manifest = self.manifest
+        return (manifest.resources, manifest.templates, manifest.prompts) if manifest else ((), (), ())
+
+    def status(self, calls: int = 0, errors: int = 0, staging: Staging | None = None) -> Status:
+        """The same for callers, with what was counted, and what is in staging."""
         version = self.version if self.serves else None
         manifest = version.manifest if version else None
         return Status(
@@ -76,6 +93,8 @@ class Entry:
             status=self.state,
             version=str(version.number) if version else None,
             digest=version.digest if version else None,
+            stages=_stages(version, staging) if self.state != "undeployed" else None,
+            share=staging.share if staging and self.state != "undeployed" else None,
             kind=manifest.kind if manifest else None,
             uptime=max(0.0, time.time() - self.since) if self.since and version else 0.0,
             calls=calls,
@@ -111,13 +130,26 @@ class Serving(Entry):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole catalog at one moment. `revision` rises whenever a listed tool or its version changes."""
+    """The whole catalog at one moment.
+
+    `revision` rises whenever a listed tool or its version changes, or what is published beside it.
+    """
 
     revision: int = 0
     entries: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     """By name, sorted."""
     tools: tuple[Json, ...] = ()
     """The listed tools in wire form, sorted by name. Not to be changed."""
+    staged: Mapping[str, Staging] = field(default_factory=lambda: MappingProxyType({}))
+    """What is in staging, by name."""
+
+
+def _stages(production: Version | None, staging: Staging | None) -> dict[str, str] | None:
+    """The versions that have a stage which calls go to, by stage."""
+    stages = {"production": str(production.number)} if production else {}
+    if staging and str(staging.number) not in stages.values():
+        stages["staging"] = str(staging.number)
+    return stages or None
 
 
 def entry(

@@ -18,8 +18,7 @@ from anyio import to_thread
 from ..errors import Unavailable, Unusable
 from ..models import Manifest, Source, Version
 from ..pipelines.options import options_of
-from ..store import Committed, Draft, Marks, Schema, Store
-from . import names
+from ..store import Committed, Draft, Marks, Place, Schema, Store
 from .deployments import Deployment, Deployments
 from .environment import fingerprint
 from .folder import Found, reason, scan
@@ -33,12 +32,13 @@ SOURCES = "sources"
 class Ledger:
     """Gives deployments as values. Everything that blocks happens in a thread."""
 
-    def __init__(self, folder: Path | None, state: Path) -> None:
+    def __init__(self, folder: Path | None, state: Path, database: Place = None) -> None:
+        """`database` is where the store is; by default a file in the state folder."""
         self._folder = folder
-        self._store = Store(state / FILE)
-        self._shelf = Shelf(state / SOURCES)
+        self.store = Store(database or state / FILE)
+        self.shelf = Shelf(state / SOURCES)
         self._temporary: Path | None = None
-        self._environment = ""
+        self.environment = ""
         self._revision = 0
         self._handed: dict[str, Version] = {}
         self.fault: str | None = None
@@ -46,21 +46,21 @@ class Ledger:
 
     async def open(self) -> None:
         """Open the state folder, or do without. Opening twice is no harm."""
-        if self._environment:
+        if self.environment:
             return
-        self._environment = await to_thread.run_sync(fingerprint)
+        self.environment = await to_thread.run_sync(fingerprint)
         try:
-            await self._store.open()
-            named = await self._store.digests()
-            await to_thread.run_sync(self._shelf.sweep, named)
+            await self.store.open()
+            named = await self.store.digests()
+            await to_thread.run_sync(self.shelf.sweep, named)
         except (Unusable, Unavailable, OSError) as error:
             self.fault = str(error) if not isinstance(error, OSError) else "The state folder cannot be read."
-            self._store, self._shelf = Store(None), self._temporary_shelf()
-            await self._store.open()
+            self.store, self.shelf = Store(None), self._temporary_shelf()
+            await self.store.open()
 
     async def close(self) -> None:
         """Close the store; remove what was not to be kept."""
-        await self._store.close()
+        await self.store.close()
         if self._temporary is not None:
             await to_thread.run_sync(shutil.rmtree, self._temporary, True)
 
@@ -70,33 +70,33 @@ class Ledger:
             return {}
         found = await to_thread.run_sync(scan, self._folder)
         digests = {each.name: each.source.digest for each in found if each.source}
-        versions = await self._store.versions(digests)
-        schemas = await self._store.schemas(self._environment, digests)
+        versions = await self.store.versions(digests)
+        schemas = await self.store.schemas(self.environment, digests)
         return await to_thread.run_sync(self._described, found, versions, schemas)
 
     async def uploads(self, marks: Marks) -> Deployments:
         """The uploads that were deployed last, undeployed ones too."""
         digests = {name: mark.upload for name, mark in marks.by_name.items() if mark.upload}
-        versions = await self._store.versions(digests)
-        schemas = await self._store.schemas(self._environment, digests)
+        versions = await self.store.versions(digests)
+        schemas = await self.store.schemas(self.environment, digests)
         return {name: self._stored(version, schemas.get(name)) for name, version in versions.items()}
 
     async def stored(self, name: str) -> Deployment | None:
         """The last version of a name that has a copy, to be deployed as an upload."""
-        version = await self._store.latest(name)
-        if version is None or self._shelf.find(version.digest) is None:
+        records = await self.store.records(name)
+        if not records or self.shelf.find(records[-1].version.digest) is None:
             return None
-        return self._stored(version, None)
+        return self._stored(records[-1].version, None)
 
     async def marks(self) -> Marks:
         """Every decision about a name; until the next change, `moved` is false."""
-        marks = await self._store.marks()
+        marks = await self.store.marks()
         self._revision = marks.revision
         return marks
 
     async def moved(self) -> bool:
         """True if another server changed something."""
-        return await self._store.revision() != self._revision
+        return await self.store.revision() != self._revision
 
     def doubt(self) -> None:
         """What was read last did not take effect: read again."""
@@ -107,7 +107,7 @@ class Ledger:
         options = await to_thread.run_sync(options_of, source.files)
         if keep and self.fault:
             raise Unavailable(f"Nothing can be saved: {self.fault} Deploy with save_files=false instead.")
-        shelf = self._shelf if keep else self._temporary_shelf()
+        shelf = self.shelf if keep else self._temporary_shelf()
         try:
             root = await to_thread.run_sync(shelf.place, source)
         except OSError as error:
@@ -119,31 +119,31 @@ class Ledger:
             root,
             options,
             kept=keep,
-            warnings=self._warnings(source.name),
+            warnings=self.warnings(),
         )
 
-    async def deploy(self, deployment: Deployment, author: str) -> Deployment:
+    async def deploy(self, deployment: Deployment, author: str, parent: int | None) -> Deployment:
         """Write down that it serves; with its version. What is not kept only gets a number."""
         if not deployment.kept:
             return await self._provisional(deployment)
-        draft = self._draft(deployment, author)
-        committed = self._note(await self._store.deploy(draft, upload=deployment.origin == "upload"))
+        draft = self._draft(deployment, author, parent)
+        committed = self.note(await self.store.deploy(draft, upload=deployment.origin == "upload"))
         return self._versioned(deployment, committed.versions[0])
 
     async def undeploy(self, name: str) -> None:
         """Write down that it does not serve. Raises `Unavailable`."""
         if self.fault:
             raise Unavailable(f"Nothing can be saved: {self.fault}")
-        self._note(await self._store.undeploy(name))
+        self.note(await self.store.undeploy(name))
 
-    async def numbered(self, deployments: Iterable[Deployment]) -> Deployments:
+    async def numbered(self, deployments: Iterable[Deployment], parents: Mapping[str, int]) -> Deployments:
         """Folder pipelines that have loaded, with their versions; numbers that cannot be stored say so."""
         loaded = list(deployments)
-        drafts = [self._draft(each, "folder") for each in loaded]
+        drafts = [self._draft(each, "folder", parents.get(each.name)) for each in loaded]
         if not drafts:
             return {}
         try:
-            versions = self._note(await self._store.add(drafts)).versions
+            versions = self.note(await self.store.add(drafts)).versions
         except Unavailable:
             return {each.name: await self._provisional(each) for each in loaded}
         return {
@@ -158,7 +158,7 @@ class Ledger:
             if deployment.kept
         }
         try:
-            await self._store.cache(self._environment, found)
+            await self.store.cache(self.environment, found)
         except Unavailable:
             return
 
@@ -169,7 +169,7 @@ class Ledger:
         """
         chosen = list(deployments)
         roots = await to_thread.run_sync(
-            lambda: [present_root(each, self._folder, self._shelf) for each in chosen]
+            lambda: [present_root(each, self._folder, self.shelf) for each in chosen]
         )
         placed = zip(chosen, roots, strict=True)
         return {each.name: replace(each, root=root) for each, root in placed if root is not None}
@@ -179,20 +179,20 @@ class Ledger:
     ) -> Deployments:
         return {
             each.name: from_folder(
-                each, self._shelf, versions.get(each.name), schemas.get(each.name), self._warnings(each.name)
+                each, self.shelf, versions.get(each.name), schemas.get(each.name), self.warnings()
             )
             for each in found
         }
 
     def _stored(self, version: Version, schema: Schema | None) -> Deployment:
-        return from_store(version, self._shelf, schema, self._warnings(version.pipeline))
+        return from_store(version, self.shelf, schema, self.warnings())
 
     async def _provisional(self, deployment: Deployment) -> Deployment:
         """With a version that is not stored: numbered above all that were seen."""
         handed = self._handed.get(deployment.name)
         if handed is None or handed.digest != deployment.digest:
             try:
-                latest = await self._store.latest(deployment.name)
+                latest = await self.store.latest(deployment.name)
             except Unavailable:
                 latest = None
             number = 1 + max(each.number if each else 0 for each in (handed, latest))
@@ -205,16 +205,16 @@ class Ledger:
             )
         return self._versioned(deployment, handed)
 
-    def _draft(self, deployment: Deployment, author: str) -> Draft:
+    def _draft(self, deployment: Deployment, author: str, parent: int | None) -> Draft:
         handed = self._handed.get(deployment.name)
         least = 1 if handed is None else handed.number + (handed.digest != deployment.digest)
-        return Draft(deployment.name, deployment.digest, deployment.options, author, least)
+        return Draft(deployment.name, deployment.digest, deployment.options, author, least, parent)
 
     def _versioned(self, deployment: Deployment, version: Version) -> Deployment:
         self._handed[deployment.name] = version
         return replace(deployment, version=known(version, deployment.options))
 
-    def _note(self, committed: Committed) -> Committed:
+    def note(self, committed: Committed) -> Committed:
         """Our own change needs no reading back, unless another server changed something before it."""
         if committed.revision == self._revision + 1:
             self._revision = committed.revision
@@ -225,6 +225,5 @@ class Ledger:
             self._temporary = Path(tempfile.mkdtemp(prefix="mcp-server-"))
         return Shelf(self._temporary / SOURCES)
 
-    def _warnings(self, name: str) -> tuple[str, ...]:
-        fault = (f"Changes are not remembered: {self.fault}",) if self.fault else ()
-        return names.warnings(name) + fault
+    def warnings(self) -> tuple[str, ...]:
+        return (f"Changes are not remembered: {self.fault}",) if self.fault else ()

@@ -8,9 +8,6 @@ from types import MappingProxyType
 from ..errors import Invalid
 from ..models import NAME
 
-LONG = 40
-"""Characters from which some clients cut a name once they put the server's own in front of it."""
-
 _TOOLS = "a management tool"
 _WORDS: Mapping[str, str] = {
     "MCP, SSE and status routes": "mcp sse messages status",
@@ -48,10 +45,3 @@ def check(name: str) -> None:
     """Raise `Invalid` for a name that a pipeline may not have."""
     if problem := fault(name):
         raise Invalid(f"Not a name for a pipeline: {problem}.")
-
-
-def warnings(name: str) -> tuple[str, ...]:
-    """What an author should know about a name that is accepted."""
-    if len(name) <= LONG:
-        return ()
-    return (f"The name has {len(name)} characters; some clients cut or refuse names above {LONG}.",)

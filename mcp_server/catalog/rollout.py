@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
 
-from ..engines import Engine, Generation, Outcome
+from ..engines import Engine, Generation, Locate, Outcome
+from ..errors import Broken
 from ..models import Group, Manifest, Problem
 from ..settings import Settings
 from .deployments import Deployment, Deployments, groups
@@ -45,10 +47,11 @@ class Trial:
 class Rollout:
     """Hands groups to the engine. Generations are immutable: a change of a group loads all its members."""
 
-    def __init__(self, engine: Engine, settings: Settings, report: Report) -> None:
+    def __init__(self, engine: Engine, settings: Settings, report: Report, locate: Locate) -> None:
         self._engine = engine
         self._settings = settings
         self._report = report
+        self._locate = locate
         self._groups: Mapping[str, Group] = {}
         self.deployments: Deployments = {}
         """What was adopted, by name. Some may have failed since."""
@@ -68,18 +71,27 @@ class Rollout:
 
     def adopt(self, trial: Trial) -> None:
         """From now on the trial's target serves; what is no longer in it is released."""
-        gone = self.deployments.keys() - trial.target.keys()
+        gone = _sources(self.deployments) - _sources(trial.target)
         self.deployments, self._groups = trial.target, trial.groups
         for generation in trial.generations:
-            self._engine.adopt(generation, partial(self._hear, generation.group))
-        for name in gone:
-            self._engine.release(name)
+            self._engine.adopt(generation, partial(self._hear, generation.group), self._locate)
+        for name, digest in gone:
+            self._engine.release(name, digest)
 
     async def discard(self, trial: Trial) -> None:
         """Close what was opened, also when this is being cancelled."""
         with anyio.CancelScope(shield=True):
             for generation in trial.generations:
                 await self._engine.discard(generation)
+
+    @asynccontextmanager
+    async def discarding(self, trial: Trial) -> AsyncGenerator[None]:
+        """Whatever ends the trial before it is adopted, cancelling included, closes what it opened."""
+        try:
+            yield
+        except BaseException:
+            await self.discard(trial)
+            raise
 
     def loaded(self, deployment: Deployment, manifest: Manifest) -> Deployment:
         """Keep what an adopted pipeline turned out to be."""
@@ -106,8 +118,22 @@ class Rollout:
         self._report(name, digest, outcome)
 
 
+def _sources(deployments: Deployments) -> frozenset[tuple[str, str]]:
+    return frozenset((name, each.digest) for name, each in deployments.items())
+
+
 def failures(outcomes: Mapping[str, Outcome], among: frozenset[str]) -> dict[str, Problem]:
     """Which of these pipelines did not load, and why."""
     return {
         name: outcome for name, outcome in outcomes.items() if name in among and isinstance(outcome, Problem)
     }
+
+
+def refuse(name: str, trial: Trial, broken: dict[str, Problem]) -> None:
+    """Raise `Broken` if the trial of `name` failed, or broke another pipeline."""
+    if problem := broken.get(name):
+        raise Broken(problem)
+    if name not in trial.target:
+        raise Broken(Problem(message="its files changed while they were read; try again"))
+    for other, problem in broken.items():
+        raise Broken(Problem(message=f"{other} does not load beside it any more: {problem}"))

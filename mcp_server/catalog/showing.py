@@ -1,9 +1,9 @@
-"""From what is wanted and what serves to the entries that callers see. A pure function of its arguments."""
+"""From what is wanted and what serves to what can serve, and to what callers see. Pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..models import Problem, State
 from .deployments import Deployment, Deployments, Wanted
@@ -32,6 +32,23 @@ def entries(
         yield made if made != before.get(name) else before[name]
     for each in wanted.resting.values():
         yield entry(each, "undeployed")
+
+
+def servable(
+    wanted: Deployments, failed: Deployments, before: Deployments, present: Deployments
+) -> Deployments:
+    """What can serve of what is wanted; in the place of what cannot, what served `before`.
+
+    What serves in the same way at present keeps its version.
+    """
+    target: dict[str, Deployment] = {}
+    for name, each in wanted.items():
+        same = present.get(name) if each.same_source(present.get(name)) else None
+        if fault(each, failed) is None:
+            target[name] = replace(each, version=same.version or each.version) if same else each
+        elif name in before:
+            target[name] = before[name]
+    return target
 
 
 def fault(wanted: Deployment, failed: Deployments) -> Problem | None:

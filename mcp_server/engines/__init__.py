@@ -11,14 +11,22 @@ settled: calls then wait for their own pipeline.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
-from ..models import Emit, Group, Manifest, Problem, Result, Run
+from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
 
 Outcome = Manifest | Problem
 Report = Callable[[str, Outcome], None]
 """Told (pipeline name, outcome) whenever an adopted pipeline came up, or went down for good."""
+Locate = Callable[[Member], Awaitable[Path | None]]
+"""Asked where a member's source lies now, before it is loaded again; None if nowhere."""
+
+
+async def stays(member: Member) -> Path | None:
+    """A `Locate` for sources that do not move or change."""
+    return member.root
 
 
 class Generation(Protocol):
@@ -36,8 +44,11 @@ class Generation(Protocol):
         """Wait until every member has loaded or failed. Never raises for a pipeline's fault."""
         ...
 
-    def adopt(self, report: Report) -> None:
-        """Serve from now on: report what is known and what will be, replace what dies."""
+    def adopt(self, report: Report, locate: Locate) -> None:
+        """Serve from now on: report what is known and what will be, replace what dies.
+
+        What is loaded again is loaded from where `locate` says that its source lies then.
+        """
         ...
 
     async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
@@ -69,7 +80,15 @@ class Workshop(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Runner(Protocol):
+    """What can run a call."""
+
+    async def run(self, run: Run, emit: Emit) -> Result:
+        """See `Engine.run`."""
+        ...
+
+
+class Engine(Runner, Protocol):
     """Runs pipelines, and keeps what it adopted alive."""
 
     async def __aenter__(self) -> Engine: ...
@@ -82,11 +101,14 @@ class Engine(Protocol):
         """Begin to load a generation of `group` beside the serving one; returns at once."""
         ...
 
-    def adopt(self, generation: Generation, report: Report) -> None:
+    def adopt(self, generation: Generation, report: Report, locate: Locate = stays) -> None:
         """Make it the one that answers for its group; the former one drains and closes.
 
-        From now on the engine replaces its host when that dies. `report` hears each member's outcome,
-        also those already known, and again after a recovery.
+        From now on the engine replaces its host when that dies, with the sources where `locate` finds them.
+        `report` hears each member's outcome, also those already known, and again after a recovery. A member
+        that another group held with the same digest moves here. Several digests of a name may serve at once;
+        those that only the former generation held still take runs for a moment, so that no call is lost
+        between choosing its version and beginning.
         """
         ...
 
@@ -94,14 +116,17 @@ class Engine(Protocol):
         """Close a generation that was never adopted."""
         ...
 
-    def release(self, name: str) -> None:
-        """The pipeline was undeployed: let its calls end, close it, end its host if that is now empty."""
+    def release(self, name: str, digest: str) -> None:
+        """Nobody chooses this version any more: let its calls end, close it, end its host if now empty.
+
+        For a moment it still takes the runs that have chosen it.
+        """
         ...
 
     async def run(self, run: Run, emit: Emit) -> Result:
         """Run to the end, or to `run.timeout`; at most one second later the answer is there.
 
         Whatever the pipeline does comes back as a result with `is_error`. Raises `NotFound` if no adopted
-        generation holds `run.pipeline`. Cancelling this call stops the work.
+        generation holds `run.pipeline` with `run.digest`. Cancelling this call stops the work.
         """
         ...

@@ -17,14 +17,21 @@ from contextvars import copy_context
 from itertools import count
 
 from ..content import failure, render
+from ..content.fitting import fitted
 from ..errors import Invalid
-from ..models import Answers, Event, Fault, Json, Question, Result, Run
+from ..models import Answers, Event, Fault, Json, Limits, Question, Result, Run
 from ..pipelines import Pipeline, Work
 from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 
 GRACE = 0.2
 """Seconds between asking a thread to stop and raising in it."""
+
+UNPROMISED = (
+    "The pipeline gave content without the structured value its output schema promises: "
+    "its author must annotate what it returns."
+)
+"""What a caller reads instead of a result that its client would refuse (MCP 2025-11-25, tools)."""
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +40,15 @@ class Call:
     """A run of a loaded pipeline. Made on the event loop, which must be the one that runs it."""
 
     def __init__(
-        self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor, limit: int
+        self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor, limits: Limits
     ) -> None:
         self._run = run
         self._emit = emit
-        self._limit = limit
+        self._limits = limits
+        self._schema = pipeline.manifest.tool.get("outputSchema")
         self._loop = asyncio.get_running_loop()
         self._context = Context.of(run, emit, self._ask)
-        self._questions: list[Future[Answers]] = []
+        self._questions: dict[int, Future[Answers]] = {}
         self._numbers = count(1)
         self._thread = Thread()
         self._task = self._loop.create_task(self._work(pipeline, pool))
@@ -49,15 +57,15 @@ class Call:
         """Have `tell` called on the loop with the result, after every event; never an exception."""
         self._task.add_done_callback(lambda task: self._loop.call_soon(tell, outcome(task)))
 
-    def answer(self, answers: Answers) -> None:
-        """Give the answers to the oldest question that waits."""
-        if self._questions:
-            resolve(self._questions.pop(0), answers)
+    def answer(self, number: int, answers: Answers) -> None:
+        """Give the answers to the question of that number."""
+        if question := self._questions.pop(number, None):
+            resolve(question, answers)
 
     def stop(self) -> None:
         """Ask the work to stop; returns at once. The result is then an error, whenever it comes."""
         self._context.stop()
-        for question in self._questions:
+        for question in list(self._questions.values()):
             question.cancel()
         if self._thread.used:
             self._loop.call_later(GRACE, self._thread.interrupt)
@@ -72,7 +80,7 @@ class Call:
                 self._thread.used = True
                 here = copy_context()
                 return await self._loop.run_in_executor(pool, lambda: here.run(self._block, work))
-            return self._bounded(await work.call(self._context))
+            return self._done(await work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
 
@@ -80,23 +88,32 @@ class Call:
         try:
             with self._thread:
                 self._context.check()
-                return self._bounded(work.call(self._context))
+                return self._done(work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
 
     def _ask(self, requests: Mapping[str, Json]) -> Future[Answers]:
         """Put a question to the caller; called from any thread."""
         future: Future[Answers] = Future()
-        self._questions.append(future)
-        self._emit(Question(number=next(self._numbers), requests=requests))
+        number = next(self._numbers)
+        self._questions[number] = future
+        if self._context.cancelled:  # stopped since it was checked: `stop` may have missed this one
+            future.cancel()
+        self._emit(Question(number=number, requests=requests))
         return future
 
-    def _bounded(self, value: object) -> Result:
-        result = render(value)
-        size = len(result.content) + len(result.structured or b"")
-        if size <= self._limit:
+    def _done(self, value: object) -> Result:
+        """The value as it can be sent. What MCP wants of the results of tools goes for calls only."""
+        result, left = render(value), tuple(self._context.artifacts.values())
+        size = len(result.content) + len(result.structured or b"") + sum(len(each.content) for each in left)
+        if size > self._limits.result:
+            allowed = f"{self._limits.result:,}"
+            return failure(f"The result has {size:,} bytes, more than the {allowed} allowed. Ask for less.")
+        if self._run.verb != "call":
             return result
-        return failure(f"The result has {size:,} bytes, more than the {self._limit:,} allowed. Ask for less.")
+        if self._schema and result.structured is None and not result.is_error:
+            return failure(UNPROMISED)
+        return fitted(result, self._run.id, self._limits.text, self._schema, left)
 
     def _failed(self, error: BaseException) -> Result:
         if self._context.cancelled and isinstance(error, Stopped | asyncio.CancelledError):

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 def open_workshop(settings: Settings) -> LocalWorkshop:
     """The workshop for this process."""
-    return LocalWorkshop(Workbench(Limits(threads=settings.threads, result=settings.result_limit)))
+    limits = Limits(threads=settings.threads, result=settings.result_limit, text=settings.text_limit)
+    return LocalWorkshop(Workbench(limits))
 
 
 class Workbench:
@@ -31,7 +32,7 @@ class Workbench:
 
     def __init__(self, limits: Limits) -> None:
         self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="pipeline")
-        self._limit = limits.result
+        self._limits = limits
 
     async def load(self, member: Member) -> Pipeline | Problem:
         """Load in a thread; whatever the pipeline's code does there comes back as a problem."""
@@ -39,7 +40,7 @@ class Workbench:
 
     def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
         """Begin a run. `emit` is called from any thread."""
-        return Call(pipeline, run, emit, self.pool, self._limit)
+        return Call(pipeline, run, emit, self.pool, self._limits)
 
     async def close(self, pipeline: Pipeline) -> None:
         """Let the pipeline clean up, whatever its code does."""
@@ -84,6 +85,7 @@ class LocalPlace(Place):
     """A pipeline in this process."""
 
     pipeline: Pipeline
+    closed = False
 
 
 class LocalGeneration(PlacesGeneration[LocalPlace]):
@@ -106,7 +108,7 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
             while not isinstance(item := await news.get(), Result):
                 answers = await emit(item)
                 if isinstance(item, Question):
-                    call.answer(answers or {})
+                    call.answer(item.number, answers or {})
         except BaseException:  # cancelled, or out of time: the work must not go on
             call.stop()
             raise
@@ -115,7 +117,8 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
     async def let_go(self, place: LocalPlace) -> None:
         """Close one pipeline."""
         await place.known.wait()
-        if isinstance(place.outcome, Manifest):
+        if isinstance(place.outcome, Manifest) and not place.closed:
+            place.closed = True
             await self._bench.close(place.pipeline)
 
     async def end(self) -> None:

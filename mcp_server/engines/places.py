@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from ..content import failure
 from ..models import Emit, Group, Member, Problem, Result, Run
-from . import Outcome, Report
+from . import Locate, Outcome, Report, stays
 
 
 class Place:
@@ -53,6 +53,7 @@ class PlacesGeneration(ABC, Generic[P]):
         self.group = group
         self.places = places
         self._report: Report | None = None
+        self.locate: Locate = stays
 
     @property
     def adopted(self) -> bool:
@@ -70,9 +71,9 @@ class PlacesGeneration(ABC, Generic[P]):
             await place.known.wait()
         return self.outcomes
 
-    def adopt(self, report: Report) -> None:
+    def adopt(self, report: Report, locate: Locate) -> None:
         """See `Generation.adopt`."""
-        self._report = report
+        self._report, self.locate = report, locate
         for name, outcome in self.outcomes.items():
             report(name, outcome)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +12,12 @@ from ..content import failure
 from ..errors import NotFound
 from ..models import Answers, Emit, Event, Group, Question, Result, Run
 from ..settings import Settings
-from . import Generation, Report, Workshop
+from . import Generation, Locate, Report, Workshop, stays
+
+Key = tuple[str, str]
+"""A pipeline's name and its source's digest."""
+LINGER = 1.0
+"""Seconds that what was displaced still takes runs: time for a call that has chosen it to begin."""
 
 
 def patient(emit: Emit, clock: asyncio.Timeout) -> Emit:
@@ -38,16 +44,20 @@ class RoutingEngine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._workshops: dict[str, Workshop] = {}
-        self._serving: dict[str, Generation] = {}
+        self._routes: dict[Key, Generation] = {}
+        self._leaving: set[Generation] = set()
+        """Displaced as a whole: they still get the runs of versions that nobody else has, for a moment."""
         self._closing: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
 
     async def __aenter__(self) -> RoutingEngine:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for generation in set(self._serving.values()):
+        self._over.set()
+        for generation in set(self._routes.values()) - self._leaving:
             self._later(generation.close())
-        self._serving.clear()
+        self._routes.clear()
         if self._closing:
             await asyncio.wait(self._closing, timeout=self._settings.drain_timeout)
         for task in self._closing:
@@ -63,39 +73,58 @@ class RoutingEngine:
             self._workshops[kind] = import_module(f".{kind}", __package__).open_workshop(self._settings)
         return self._workshops[kind].open(group)
 
-    def adopt(self, generation: Generation, report: Report) -> None:
+    def adopt(self, generation: Generation, report: Report, locate: Locate = stays) -> None:
         """Serve from it; see `Engine.adopt`."""
-        names = {member.name for member in generation.group.members}
-        former = {each for each in self._serving.values() if each.group.name == generation.group.name}
-        for name, holder in list(self._serving.items()):
-            if name in names and holder not in former:
-                self.release(name)  # it moved here from another group
-        self._serving = {name: each for name, each in self._serving.items() if each not in former}
-        self._serving |= dict.fromkeys(names, generation)
-        generation.adopt(report)
-        for each in former:
-            self._later(each.close())
+        mine = {(member.name, member.digest) for member in generation.group.members}
+        former = {each for each in self._routes.values() if each.group.name == generation.group.name}
+        moved = [(key, each) for key, each in self._routes.items() if key in mine and each not in former]
+        self._routes |= dict.fromkeys(mine, generation)
+        generation.adopt(report, locate)
+        for (name, _), each in moved:
+            if each not in self._leaving:
+                self._later(each.release(name))
+        for each in former - self._leaving:
+            self._leaving.add(each)
+            self._later(self._close(each))
 
     async def discard(self, generation: Generation) -> None:
         """Drop it; see `Engine.discard`."""
         await generation.close()
 
-    def release(self, name: str) -> None:
+    def release(self, name: str, digest: str) -> None:
         """Let it go; see `Engine.release`."""
-        if generation := self._serving.pop(name, None):
-            self._later(generation.release(name))
+        generation = self._routes.get((name, digest))
+        if generation is not None and generation not in self._leaving:
+            self._later(self._release((name, digest), generation))
 
     async def run(self, run: Run, emit: Emit) -> Result:
         """Run within the deadline; see `Engine.run`."""
-        generation = self._serving.get(run.pipeline)
+        generation = self._routes.get((run.pipeline, run.digest))
         if generation is None:
-            raise NotFound(f"There is no pipeline named {run.pipeline}.")
+            raise NotFound(f"This version of {run.pipeline} does not serve any more; call it again.")
         clock = asyncio.timeout(run.timeout)
         try:
             async with clock:
                 return await generation.run(run, patient(emit, clock), clock)
         except TimeoutError:
             return failure(f"The run took longer than its timeout of {run.timeout:g} s and was stopped.")
+
+    async def _close(self, generation: Generation) -> None:
+        await self._linger()
+        self._routes = {key: each for key, each in self._routes.items() if each is not generation}
+        await generation.close()
+        self._leaving.discard(generation)
+
+    async def _release(self, key: Key, generation: Generation) -> None:
+        await self._linger()
+        if generation not in self._leaving and self._routes.get(key) is generation:
+            del self._routes[key]
+            await generation.release(key[0])
+
+    async def _linger(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                await self._over.wait()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

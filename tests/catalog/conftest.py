@@ -10,11 +10,12 @@ import anyio
 import orjson
 import pytest
 
-from mcp_server.catalog import Catalog
+from mcp_server.catalog import Catalog, Stage
 from mcp_server.engines.routing import RoutingEngine
-from mcp_server.models import Caller, Status
-from mcp_server.runs import Runs, ignore
+from mcp_server.models import Caller, Run, Status
+from mcp_server.runs import Runs
 from mcp_server.settings import Settings
+from mcp_server.store.history import History
 
 LIMIT = 20.0
 """Seconds after which a condition will not come true any more."""
@@ -69,8 +70,12 @@ class Place:
         given = Settings.model_validate(
             {"folder": self.folder, "state": self.state, "engine": "local"} | settings
         )
-        async with RoutingEngine(given) as engine, Catalog(given, engine) as catalog:
-            opened = Opened(catalog, Runs(catalog, engine, given))
+        async with (
+            RoutingEngine(given) as engine,
+            Catalog(given, engine) as catalog,
+            History(None) as history,
+        ):
+            opened = Opened(catalog, Runs(catalog, engine, given, history))
             if wait:
                 await opened.settled()
             yield opened
@@ -98,9 +103,36 @@ class Opened:
         files = {} if text is None else {"pipeline_wrapper.py": text}
         return await self.catalog.deploy(name, files, **how)
 
-    async def add(self, name: str, number: object) -> object:
+    async def add(
+        self,
+        name: str,
+        number: object,
+        *,
+        caller: Caller | None = None,
+        version: int | None = None,
+        stage: Stage | None = None,
+    ) -> object:
         """What the pipeline answers."""
-        run = await self._runs.call(Caller(), name, {"number": number}, ignore)
+        return self.value(await self.run(name, number, caller=caller, version=version, stage=stage))
+
+    async def run(
+        self,
+        name: str,
+        number: object,
+        *,
+        caller: Caller | None = None,
+        version: int | None = None,
+        stage: Stage | None = None,
+    ) -> Run:
+        """A run of the pipeline, ended."""
+        live = await self._runs.start(
+            caller or Caller(), name, {"number": number}, version=version, stage=stage
+        )
+        await live.end()
+        return live.run
+
+    def value(self, run: Run) -> object:
+        """What the run gave, which must not be an error."""
         assert run.result is not None and run.result.structured is not None, run.result
         return orjson.loads(run.result.structured)["result"]
 

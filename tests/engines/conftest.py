@@ -25,6 +25,8 @@ class Bench:
         self.engine = engine
         self.folder = folder
         self.reports: list[tuple[str, Outcome]] = []
+        self.digests: dict[str, str] = {}
+        """Of the member that was served last, by name."""
 
     def member(self, name: str, body: str, **options: object) -> Member:
         """A wrapper whose class body is `body`."""
@@ -39,6 +41,7 @@ class Bench:
         self, *members: Member, group: str = "main", env: tuple[str, ...] = ()
     ) -> dict[str, Outcome]:
         """Load the members as a new generation of the group, adopt it, and give the outcomes."""
+        self.digests |= {member.name: member.digest for member in members}
         generation = self.engine.open(Group(name=group, members=members, env=env))
         self.engine.adopt(generation, lambda name, outcome: self.reports.append((name, outcome)))
         return dict(await generation.settled())
@@ -50,7 +53,8 @@ class Bench:
         return await self.engine.run(self.run(name, inputs, timeout), emit or nothing)
 
     def run(self, name: str, inputs: Json, timeout: float = 30) -> Run:
-        return Run(id=new_id(), pipeline=name, version=1, digest="-", inputs=inputs, timeout=timeout)
+        digest = self.digests.get(name, "-")
+        return Run(id=new_id(), pipeline=name, version=1, digest=digest, inputs=inputs, timeout=timeout)
 
 
 async def nothing(event: Event) -> None:

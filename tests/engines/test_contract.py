@@ -187,7 +187,7 @@ async def test_a_released_pipeline_is_closed_and_its_neighbour_goes_on(bench: Be
     gone = bench.member("gone", body.format(str(closed)))
     stays = bench.member("stays", body.format(str(tmp_path / "other")))
     await bench.serve(gone, stays)
-    bench.engine.release("gone")
+    bench.engine.release("gone", bench.digests["gone"])
     await until(closed.exists)
     with pytest.raises(NotFound):
         await bench.call("gone")

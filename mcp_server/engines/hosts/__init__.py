@@ -18,7 +18,9 @@ class HostsWorkshop:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits = Limits(threads=settings.threads, result=settings.result_limit)
+        self._limits = Limits(
+            threads=settings.threads, result=settings.result_limit, text=settings.text_limit
+        )
         self._launchers: dict[tuple[str, ...], Launcher] = {}
 
     def open(self, group: Group) -> HostsGeneration:

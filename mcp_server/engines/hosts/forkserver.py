@@ -78,7 +78,10 @@ class ForkServer:
             end(pid)
 
     def _obey(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 8)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 8)
+        except ConnectionResetError:  # the front ended with words of ours unread
+            return False
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             word, _, rest = line.partition(b" ")

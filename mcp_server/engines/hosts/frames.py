@@ -1,8 +1,8 @@
 """What front and host say to each other: framed messages over one stream socket.
 
 A frame is a header of 13 bytes (length of the payload, kind, number of the call or load it belongs to;
-big-endian) and the payload. Payloads are JSON, except RESULT, which carries the two JSON texts of a
-result side by side so that neither end parses them.
+big-endian) and the payload. Payloads are JSON, except ENDED: a JSON header with sizes, then the JSON texts
+of a result and its artifacts side by side, so that neither end parses them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import socket
 import struct
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from typing import cast
 
-from ...models import Fault, Result
+import orjson
+
+from ...content.encoder import dump
+from ...models import Artifact, Result
 
 HEADER = struct.Struct(">IBQ")
-RESULT = struct.Struct(">BI")
-ERROR, STRUCTURED, FAULT = 1, 2, 4
+SIZE = struct.Struct(">I")
 BUFFER = 2 * 1024 * 1024
 """Bytes of socket buffer; at the default of 208 KiB a frame of 1 MB takes three times as long."""
 
@@ -31,7 +34,7 @@ class Kind(IntEnum):
     STOP = 3  # stop the work of this call
     CLOSE = 4  # close the pipeline named in the payload
     END = 5  # close everything and exit
-    ANSWER = 6  # the answers to the last question of this call
+    ANSWER = 6  # the number of a question of this call, and its answers
 
     LOADED = 16  # a Manifest
     BROKEN = 17  # a Problem
@@ -111,23 +114,27 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def pack_result(result: Result) -> tuple[bytes, ...]:
     """The payload of an ENDED frame."""
-    if result.fault is not None:
-        return (
-            RESULT.pack(FAULT, len(result.content)),
-            result.content,
-            result.fault.model_dump_json().encode(),
-        )
-    flags = result.is_error * ERROR | (result.structured is not None) * STRUCTURED
-    return RESULT.pack(flags, len(result.content)), result.content, result.structured or b""
+    texts = (result.content, *(each.content for each in result.artifacts))
+    head = dump(
+        {
+            "result": result.model_dump(include={"is_error", "fault", "partial"}),
+            "artifacts": [(each.name, each.mime_type) for each in result.artifacts],
+            "sizes": [*map(len, texts)],
+            "structured": result.structured is not None,
+        }
+    )
+    return SIZE.pack(len(head)), head, *texts, result.structured or b""
 
 
 def unpack_result(payload: bytes) -> Result:
     """The inverse of `pack_result`."""
-    flags, size = RESULT.unpack_from(payload)
-    middle = RESULT.size + size
-    content, rest = payload[RESULT.size : middle], payload[middle:]
-    if flags & FAULT:
-        return Result(content=content, is_error=True, fault=Fault.model_validate_json(rest))
-    return Result(
-        content=content, structured=rest if flags & STRUCTURED else None, is_error=bool(flags & ERROR)
+    start = SIZE.size + SIZE.unpack_from(payload)[0]
+    head = orjson.loads(payload[SIZE.size : start])
+    edges = [*accumulate(head["sizes"], initial=start)]
+    content, *contents = (payload[begin:end] for begin, end in pairwise(edges))
+    artifacts = (
+        Artifact(name=name, mime_type=mime_type, content=each)
+        for (name, mime_type), each in zip(head["artifacts"], contents, strict=True)
     )
+    structured = payload[edges[-1] :] if head["structured"] else None
+    return Result(content=content, structured=structured, artifacts=tuple(artifacts), **head["result"])

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...content import failure
 from ...models import Emit, Group, Member, Problem, Result, Run
+from .. import Outcome
 from ..places import Place, PlacesGeneration
 from .host import Host, HostDied
 from .launcher import Launcher
@@ -111,13 +112,19 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
         try:
             await host.start()
             for place in places:
-                self.settle(place, await host.load(place.member, self._load_timeout))
+                self.settle(place, await self._loaded(host, place))
         except HostDied:
             return  # `_host_ended` has taken over
         except OSError as error:
             self._hosts.discard(host)
             for place in places:
                 self.settle(place, Problem(message=f"No process could be started for it: {error.strerror}."))
+
+    async def _loaded(self, host: Host, place: HostPlace) -> Outcome:
+        root = await self.locate(place.member)
+        if root is None:
+            return Problem(message="Its files changed, and no copy of them is left; deploy it again.")
+        return await host.load(place.member.model_copy(update={"root": root}), self._load_timeout)
 
     def _host_ended(self, host: Host) -> None:
         self._hosts.discard(host)

@@ -148,7 +148,7 @@ class Host:
             while not isinstance(item := await pending.next(), Result | HostDied):
                 answers = await emit(item)
                 if isinstance(item, Question):
-                    self._wire.send(Kind.ANSWER, number, orjson.dumps(answers or {}))
+                    self._wire.send(Kind.ANSWER, number, orjson.dumps([item.number, answers or {}]))
         except BaseException:  # out of time or cancelled: the work must not go on
             late = clock.expired()
             self._stop(number, STOP_TIME if late else LEAVE_TIME, stuck)

@@ -83,7 +83,7 @@ class Worker:
                     call.stop()
             case Kind.ANSWER:
                 if call := self._calls.get(number):
-                    call.answer(orjson.loads(payload))
+                    call.answer(*orjson.loads(payload))
             case Kind.LOAD:
                 self._later(self._load(number, Member.model_validate_json(payload)))
             case Kind.CLOSE:

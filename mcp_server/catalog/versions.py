@@ -1,0 +1,125 @@
+"""The versions of pipelines, as callers see them: listed, described, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import Invalid, NotFound, ServerError
+from ..models import Manifest, Noun
+from ..store.records import Record, Remarks, Stage
+from .board import Board
+from .comparing import Recommendation, SchemaChange, deltas, recommended, schema_changes, source_diff
+from .keeper import Keeper
+
+
+class VersionStatus(Noun):
+    """A version as callers see it."""
+
+    pipeline: str
+    number: int
+    digest: str
+    stage: Stage
+    share: float | None = None
+    """Of the calls, from 0 to 1, for the one in staging."""
+    author: str
+    created: float
+    """Seconds since the epoch."""
+    parent: int | None = None
+    """The version that served when this one came."""
+    description: str | None = None
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+class Comparison(Noun):
+    """Two versions side by side."""
+
+    first: VersionStatus
+    second: VersionStatus
+    source: str
+    """A unified diff; empty if only data files or nothing differ."""
+    schemas: tuple[SchemaChange, ...] | None
+    """None if one of them does not load any more."""
+    deltas: Mapping[str, float]
+    """How much each metric that both have rises from the first to the second."""
+    recommendation: Recommendation
+
+
+class Versions:
+    """What is known of versions, and what people say about them."""
+
+    def __init__(self, board: Board, keeper: Keeper) -> None:
+        self._board = board
+        self._keeper = keeper
+        self._archive = keeper.archive
+
+    async def list(self, name: str) -> tuple[VersionStatus, ...]:
+        """Every version, newest first. Raises `NotFound` if there is none."""
+        await self._board.until(lambda: self._board.started)
+        records = await self._archive.records(name)
+        if not records:
+            raise NotFound(f"There is no version of a pipeline named {name[:64]}.")
+        return tuple(self.status(record) for record in reversed(records))
+
+    async def one(self, name: str, number: int) -> VersionStatus:
+        """A version. Raises `NotFound`."""
+        return self.status(await self._archive.record(name, number))
+
+    async def update(self, name: str, number: int, remarks: Remarks) -> VersionStatus:
+        """Say something about a version. Raises `NotFound` and `Unavailable`."""
+        await self._board.until(lambda: self._board.started)
+        await self._archive.remark(name, number, remarks)
+        return await self.one(name, number)
+
+    async def compare(self, name: str, first: int, second: int) -> Comparison:
+        """Put two versions side by side. Raises `NotFound`, `Invalid`, and `Broken` if a copy is gone."""
+        if first == second:
+            raise Invalid("Name two different versions to compare.")
+        await self._board.until(lambda: self._board.started)
+        one, other = [self.status(await self._archive.record(name, each)) for each in (first, second)]
+        before, after = [await self._archive.source(name, each) for each in (first, second)]
+        manifests = [await self._manifest(name, each) for each in (first, second)]
+        changes = schema_changes(manifests[0], manifests[1]) if manifests[0] and manifests[1] else None
+        rises = deltas(one.metrics, other.metrics)
+        return Comparison(
+            first=one,
+            second=other,
+            source=source_diff(before, after),
+            schemas=changes,
+            deltas=rises,
+            recommendation=recommended((first, second), rises, changes or ()),
+        )
+
+    async def _manifest(self, name: str, number: int) -> Manifest | None:
+        """What is known of a version, from serving it, from an earlier load, or from loading it now."""
+        try:
+            known = (await self._archive.deployment(name, number)).version
+            if known and known.manifest:
+                return known.manifest
+            serving = await self._keeper.beside.serving(name, number)
+        except ServerError:
+            return None
+        return serving.version.manifest if serving else None
+
+    def status(self, record: Record) -> VersionStatus:
+        """A version as callers see it."""
+        version = record.version
+        staging = self._keeper.wanted.staged.get(version.pipeline)
+        stage: Stage = "archived" if record.archived else "none"
+        if version.number == self._board.production(version.pipeline):
+            stage, staging = "production", None
+        elif staging and staging.number == version.number:
+            stage = "staging"
+        return VersionStatus(
+            pipeline=version.pipeline,
+            number=version.number,
+            digest=version.digest,
+            stage=stage,
+            share=staging.share if staging and stage == "staging" else None,
+            author=record.author,
+            created=version.created,
+            parent=record.parent,
+            description=record.description,
+            tags=record.tags,
+            metrics=record.metrics,
+        )
