@@ -1,0 +1,133 @@
+"""Batches: one pipeline called once for each of many inputs, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..catalog import Catalog
+from ..content import failure, render
+from ..errors import Invalid, ServerError
+from ..models import Answers, Caller, Emit, Event, Json, Progress, Question, Result, Run
+from . import Runs, new_id
+
+ITEMS = 1000
+"""Inputs in one batch."""
+AT_ONCE = 32
+"""Calls of one batch at the same time."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch and its runs by their place; None for what has not begun."""
+
+    run: Run
+    items: tuple[Run | None, ...]
+
+
+class Batches:
+    """A batch is a run of the verb `batch`; its items are the runs whose parent it is."""
+
+    def __init__(self, runs: Runs, catalog: Catalog) -> None:
+        self._runs = runs
+        self._catalog = catalog
+
+    async def begin(
+        self,
+        caller: Caller,
+        name: str,
+        inputs: Sequence[Json],
+        *,
+        concurrency: int = 4,
+        timeout: float | None = None,
+    ) -> Run:
+        """Begin to call the pipeline for each of the inputs; durable when this returns.
+
+        An item that fails, or that the pipeline does not accept, fails only itself. `timeout` is each item's.
+        Raises `Invalid`, and as `Runs.start` for the pipeline.
+        """
+        if not 0 < len(inputs) <= ITEMS:
+            raise Invalid(f"A batch takes 1 to {ITEMS} inputs.")
+        if not 0 < concurrency <= AT_ONCE:
+            raise Invalid(f"`concurrency` must be from 1 to {AT_ONCE}.")
+        version = (await self._catalog.find(name)).version
+        run = Run(
+            id=new_id(),
+            pipeline=name,
+            version=version.number,
+            digest=version.digest,
+            inputs={"items": list(inputs), "concurrency": concurrency},
+            usage={"items": len(inputs)},
+            verb="batch",
+            caller=caller,
+            timeout=timeout or 0.0,
+        )
+        return (await self._runs.launch(run, self._work)).run
+
+    async def get(self, caller: Caller, identity: str) -> Batch:
+        """A batch with its runs as they are now. Raises `NotFound`."""
+        run = await self._runs.past.run(caller, identity)
+        if run.verb != "batch":
+            raise Invalid(f"Run {identity} is no batch.")
+        items: list[Run | None] = [None] * int((run.usage or {}).get("items", 0))
+        for child in await self._runs.past.children(run.id):
+            items[int(child.step or 0)] = child
+        return Batch(run, tuple(items))
+
+    async def _work(self, run: Run, emit: Emit) -> Result:
+        slots = asyncio.Semaphore(run.inputs["concurrency"])
+        ended: list[Run] = []
+
+        async def call(place: int, inputs: Json) -> None:
+            async with slots:
+                ended.append(await self._call(run, place, inputs))
+            await emit(Progress(done=len(ended), total=len(run.inputs["items"])))
+
+        async with asyncio.TaskGroup() as tasks:
+            for place, inputs in enumerate(run.inputs["items"]):
+                tasks.create_task(call(place, inputs))
+        failed = sum(1 for each in ended if each.status != "done")
+        return render({"items": len(ended), "done": len(ended) - failed, "failed": failed})
+
+    async def _call(self, batch: Run, place: int, inputs: Json) -> Run:
+        try:
+            live = await self._runs.start(
+                batch.caller,
+                batch.pipeline,
+                inputs,
+                timeout=batch.timeout or None,
+                listener=unanswered,
+                parent=batch.id,
+                step=str(place),
+            )
+        except ServerError as error:
+            return self._runs.refused(failed(batch, place, inputs, str(error)))
+        live.shared = True
+        await self._runs.attend(live)
+        return live.run
+
+
+def failed(batch: Run, place: int, inputs: Json, text: str) -> Run:
+    """The run of an item that was not accepted."""
+    return batch.model_copy(
+        update={
+            "id": new_id(),
+            "verb": "call",
+            "inputs": inputs,
+            "usage": None,
+            "status": "failed",
+            "result": failure(text),
+            "error": text,
+            "parent": batch.id,
+            "step": str(place),
+            "started": (now := time.time()),
+            "finished": now,
+        }
+    )
+
+
+async def unanswered(event: Event) -> Answers | None:
+    """Nobody is there to answer what an item asks."""
+    return {} if isinstance(event, Question) else None

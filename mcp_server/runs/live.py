@@ -1,0 +1,166 @@
+"""A run that goes on in this process: its events, its questions, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+
+from ..content import failure
+from ..errors import Conflict, ServerError
+from ..models import Answers, Emit, Event, Json, Progress, Question, Recording, Result, Run, RunStatus
+from ..store import INTERRUPTED
+
+ERROR = 500
+"""Characters of a failure that a list of runs shows."""
+
+CANCELLED = "The run was cancelled."
+STOPPED = "The server stopped before this run ended."
+
+Work = Callable[[Run, Emit], Awaitable[Result]]
+"""What a run comes down to; `Engine.run` is one."""
+Seal = Callable[["Live"], Awaitable[None]]
+"""Writes down that a run has ended, before anybody hears of it."""
+
+
+class Live:
+    """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer."""
+
+    def __init__(self, run: Run, work: Work, seal: Seal, patience: float) -> None:
+        """`patience` is how many seconds a question waits."""
+        self.run = run
+        self.question: Question | None = None
+        self.progress: Progress | None = None
+        """How far it is, as it said last."""
+        self.listener: Emit = ignore
+        self.asking = False
+        """True while its listener asks."""
+        self.changed = run.started
+        """When it last began or ceased to wait for an answer, in seconds since the epoch."""
+        self.shared = False
+        """True once its id was given away, so that it must be found after its end."""
+        self.lasting = False
+        """True if it goes on without whoever began it."""
+        self.recording: Recording = "full"
+        self._interrupted = False
+        self._patience = patience
+        self._answers: asyncio.Future[Answers] | None = None
+        self._given: Answers = {}
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._go(work, seal))
+        self._task.add_done_callback(lambda _: self._news.set())
+
+    async def next(self) -> Question | None:
+        """Wait for a question that its listener does not answer, or for the end: None, and `run` has ended.
+
+        Cancelling this wait stops nothing.
+        """
+        while not self._task.done():
+            if self.question is not None:
+                return self.question
+            self._news.clear()
+            await self._news.wait()
+        return None
+
+    def answer(self, answers: Answers) -> None:
+        """Answer the open question. Raises `Conflict` if there is none."""
+        if self._answers is None or self._answers.done():
+            raise Conflict(f"Run {self.run.id} is not waiting for an answer.")
+        self.question = None
+        self._answers.set_result(answers)
+
+    @property
+    def unanswered(self) -> Mapping[str, Json]:
+        """The requests of the open question that have no answer yet, by their keys; none without one."""
+        if self.question is None:
+            return {}
+        return {key: wanted for key, wanted in self.question.requests.items() if key not in self._given}
+
+    def add(self, answers: Answers) -> None:
+        """Answer a part of the open question; with the last part it is answered. Others are ignored."""
+        if self.question is None:
+            return
+        asked = self.unanswered
+        self._given = {**self._given, **{key: answers[key] for key in answers if key in asked}}
+        if not self.unanswered:
+            self.answer(self._given)
+
+    def when_ended(self, tell: Callable[[Live], None]) -> None:
+        """Have `tell` called with this run once it has ended."""
+        self._task.add_done_callback(lambda _: tell(self))
+
+    async def end(self) -> None:
+        """Wait for the end. Cancelling this wait stops nothing."""
+        await asyncio.wait([self._task])
+
+    def cancel(self) -> None:
+        """Stop the work; nothing happens if it has ended. Nobody hears of it any more."""
+        self.listener = ignore
+        if not self.run.ended:
+            self._task.cancel()
+
+    def interrupt(self) -> None:
+        """Stop the work because the server ends: the run has failed, and says so."""
+        self._interrupted = True
+        self.cancel()
+
+    async def _go(self, work: Work, seal: Seal) -> None:
+        try:
+            result = await work(self.run, self._hear)
+        except asyncio.CancelledError:
+            if self._interrupted:
+                self._end("failed", failure(STOPPED))
+            else:
+                self._end("cancelled", failure(CANCELLED))
+        except ServerError as error:  # undeployed since it was found
+            self._end("failed", failure(str(error)))
+        else:
+            self._end("failed" if result.is_error else "done", result)
+        await seal(self)
+
+    def _end(self, status: RunStatus, result: Result) -> None:
+        self.question, self.listener = None, ignore
+        error = reason(result) if status == "failed" else None
+        error = INTERRUPTED if self._interrupted and error else error
+        ended = {"status": status, "result": result, "error": error, "finished": time.time()}
+        self.run = self.run.model_copy(update=ended)
+
+    async def _hear(self, event: Event) -> Answers | None:
+        if isinstance(event, Progress):
+            self.progress = event
+        self.asking = isinstance(event, Question)
+        try:
+            answers = await self.listener(event)
+        finally:
+            self.asking = False
+        if answers is not None or not isinstance(event, Question):
+            return answers
+        self._answers = asyncio.get_running_loop().create_future()
+        self.question, self._given = event, {}
+        self._turn("waiting")
+        self._news.set()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._answers
+        except TimeoutError:
+            return {}
+        finally:
+            self.question = None
+            self._turn("running")
+
+    def _turn(self, status: RunStatus) -> None:
+        self.run = self.run.model_copy(update={"status": status})
+        self.changed = time.time()
+
+
+def reason(result: Result) -> str | None:
+    """The text of a failure, cut."""
+    texts = (block.get("text") for block in orjson.loads(result.content))
+    text: str | None = next((text for text in texts if text), None)
+    return text if text is None or len(text) <= ERROR else text[: ERROR - 1] + "…"
+
+
+async def ignore(event: Event) -> None:
+    """A listener that does not listen."""

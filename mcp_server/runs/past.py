@@ -1,0 +1,94 @@
+"""What runs were: those that go on here and those in history, as their callers may see them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from ..content import failure
+from ..errors import NotFound
+from ..models import Caller, Emit, Result, Run, RunStatus
+from ..store import INTERRUPTED, Filter, Page, Statistics
+from ..store.history import History
+from .live import CANCELLED, STOPPED, Live
+
+LOOK = 0.25
+"""Seconds between two looks at a run of another server."""
+UNRECORDED = "What this run gave was not recorded."
+
+
+class Past:
+    """Everyone sees their own runs only. All may raise `Unavailable`."""
+
+    def __init__(self, history: History, here: Mapping[str, Live]) -> None:
+        """`here` are the runs of this process that are not forgotten yet."""
+        self._history = history
+        self._here = here
+
+    async def run(self, caller: Caller, identity: str) -> Run:
+        """A run as it is now. Raises `NotFound` if there is none, or if it is another caller's."""
+        live = self._here.get(identity)
+        run = live.run if live else await self._history.find(identity)
+        if run is None or run.caller.name != caller.name:
+            raise NotFound(f"There is no run {identity[:64]}.")
+        return run
+
+    async def list(
+        self,
+        caller: Caller,
+        *,
+        pipeline: str | None = None,
+        status: RunStatus | None = None,
+        parent: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Runs without inputs and results, the newest first. A cursor is the `next` of the page before."""
+        chosen = Filter(caller.name, pipeline, status, parent)
+        page = await self._history.listed(chosen, limit, cursor)
+        found = {run.id: run for run in page.runs if run.id not in self._here}
+        for live in self._here.values():
+            if fits(live.run, chosen) and (cursor is None or live.run.id < cursor):
+                found[live.run.id] = live.run
+        newest = sorted(found.values(), key=lambda run: run.id, reverse=True)
+        more = page.next is not None or len(newest) > limit
+        return Page(tuple(newest[:limit]), newest[:limit][-1].id if more and newest else None)
+
+    async def children(self, parent: str) -> tuple[Run, ...]:
+        """The runs made from this one as they are now, with inputs and results, the oldest first."""
+        found = {run.id: run for run in await self._history.children(parent)}
+        found |= {live.run.id: live.run for live in self._here.values() if live.run.parent == parent}
+        return tuple(found[identity] for identity in sorted(found))
+
+    async def statistics(self, pipeline: str) -> Statistics:
+        """How the calls of a pipeline went, whoever called. A pipeline without calls has zeros."""
+        return await self._history.statistics(pipeline)
+
+    async def followed(self, run: Run, emit: Emit) -> Result:
+        """Wait for the end of a run that was begun elsewhere, and give what it gave."""
+        while not run.ended:
+            await asyncio.sleep(LOOK)
+            run = await self.run(run.caller, run.id)
+        return given(run)
+
+
+def given(run: Run) -> Result:
+    """What an ended run gave; a failure with the reason if it gave nothing, or nothing was kept."""
+    if run.result is not None:
+        return run.result
+    if run.status == "done":
+        return failure(UNRECORDED).model_copy(update={"is_error": False})
+    if run.error == INTERRUPTED:
+        return failure(STOPPED)
+    return failure(CANCELLED if run.status == "cancelled" else run.error or UNRECORDED)
+
+
+def fits(run: Run, chosen: Filter) -> bool:
+    """True if a run is among those to be listed."""
+    return (
+        run.verb in ("call", "batch")
+        and chosen.caller in (None, run.caller.name)
+        and chosen.pipeline in (None, run.pipeline)
+        and chosen.status in (None, run.status)
+        and chosen.parent in (None, run.parent)
+    )

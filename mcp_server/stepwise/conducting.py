@@ -1,0 +1,107 @@
+"""The call of a step-wise pipeline: it starts a run, executes its first step, and asks what to choose."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from ..catalog import Catalog
+from ..content import render
+from ..engines import Runner
+from ..models import Answers, Emit, Event, Json, Question, Response, Result, Run
+from ..store.tree import Walk
+from . import Choice, Stepwise, Wish
+from .showing import shown
+
+KEY = "choice"
+MERGE, AGAIN = "merge all", "others"
+SHOWN = 2000
+"""Characters of each response that a question shows."""
+
+
+class Conductor:
+    """Runs calls: those of step-wise pipelines here, all others by the engine."""
+
+    def __init__(self, catalog: Catalog, engine: Runner, stepwise: Stepwise) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._stepwise = stepwise
+
+    async def run(self, run: Run, emit: Emit) -> Result:
+        """See `Engine.run`. The run that lasts is another one, whose id the result tells."""
+        if run.verb == "call" and self._goes_in_steps(run.pipeline):
+            return await self._conduct(run, emit)
+        return await self._engine.run(run, emit)
+
+    def _goes_in_steps(self, name: str) -> bool:
+        entry = self._catalog.snapshot.entries.get(name)
+        return entry is not None and entry.manifest is not None and entry.manifest.kind == "steps"
+
+    async def _conduct(self, run: Run, emit: Emit) -> Result:
+        walk = await self._stepwise.start(run.caller, run.pipeline, run.inputs, run.version)
+        walk = await self._executed(run, walk, emit, Wish())
+        asks, number = "elicitation" in run.client.capabilities, 0
+        while asks and walk.status == "waiting":
+            number += 1
+            answers = await emit(asked(walk, number))
+            walk, asks = await self._moved(run, walk, emit, accepted(answers))
+        view = shown(walk, await self._stepwise.plan(walk))
+        return render(view).model_copy(update={"is_error": walk.status == "failed"})
+
+    async def _moved(self, run: Run, walk: Walk, emit: Emit, content: Json | None) -> tuple[Walk, bool]:
+        """The run after an answer, and whether to ask on; a person who declines goes on later."""
+        if content is None:
+            return walk, False
+        chosen, feedback = content.get("response", ""), str(content.get("feedback") or "")
+        if chosen == AGAIN:
+            return await self._executed(run, walk, emit, Wish(feedback=feedback, regenerate=True)), True
+        assert walk.head is not None, "it was asked about"
+        ids = tuple(choosable(walk)) if chosen == MERGE else (str(chosen),)
+        merge = "Keep the best of each." if chosen == MERGE else ""
+        walk = await self._stepwise.select(run.caller, walk.id, Choice(ids, feedback, merge))
+        return (walk if walk.status == "done" else await self._executed(run, walk, emit, Wish())), True
+
+    async def _executed(self, run: Run, walk: Walk, emit: Emit, wish: Wish) -> Walk:
+        """Execute the current step; when the caller leaves, it goes on."""
+
+        async def tell(event: Event) -> Answers | None:
+            return None if isinstance(event, Response) else await emit(event)
+
+        going = await self._stepwise.execute(run.caller, walk.id, wish, tell)
+        await going.ended()
+        return await self._stepwise.find(run.caller, walk.id)
+
+
+def asked(walk: Walk, number: int) -> Question:
+    """The question which response to go on with, as an elicitation."""
+    assert walk.head is not None, "a step was executed"
+    texts = choosable(walk)
+    several = [MERGE] if len(texts) > 1 else []
+    parts = [f"{identity}: {text[:SHOWN]}" for identity, text in texts.items()]
+    properties: Json = {
+        "response": {
+            "type": "string",
+            "title": "Response",
+            "description": "Which one to go on with.",
+            "enum": [*texts, *several, AGAIN],
+        },
+        "feedback": {"type": "string", "title": "Feedback", "description": "What the next prompt is told."},
+    }
+    params: Json = {
+        "mode": "form",
+        "message": "\n\n".join([f"Step {walk.head.step} of run {walk.id}: choose a response.", *parts]),
+        "requestedSchema": {"type": "object", "properties": properties, "required": ["response"]},
+    }
+    return Question(number=number, requests={KEY: {"method": "elicitation/create", "params": params}})
+
+
+def choosable(walk: Walk) -> dict[str, str]:
+    """The responses of the current step that have a text, by id."""
+    responses = walk.head.responses if walk.head else ()
+    return {kept.id: kept.response.text for kept in responses if kept.response.text is not None}
+
+
+def accepted(answers: Answers | None) -> Json | None:
+    """What a person filled in; None if nobody did."""
+    answer = (answers or {}).get(KEY) or {}
+    content: Any = answer.get("content")
+    return cast(Json, content) if answer.get("action") == "accept" and isinstance(content, dict) else None
