@@ -14,7 +14,7 @@ from .errors import ServerError
 from .guard import Guard
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, mcp, rest
+from .surfaces import Surface, mcp, rest, steps
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -27,7 +27,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
     settings = settings or given()
     server = Server(settings)
-    surfaces = (mcp.surface(server), rest.surface(server))
+    surfaces = (mcp.surface(server), rest.surface(server), steps.surface(server))
     app = Starlette(
         routes=[route for surface in surfaces for route in surface.routes],
         middleware=[guard(settings)],

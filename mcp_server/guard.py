@@ -1,4 +1,4 @@
-"""The guard: what every HTTP request must satisfy before any route sees it.
+"""The guard: what every HTTP request and websocket must satisfy before any route sees it.
 
 A page in the operator's browser can reach a server on loopback, by a cross-origin request or by making a
 name of its own point here (DNS rebinding). Both are told by the Host and Origin headers (MCP, transports,
@@ -21,6 +21,9 @@ from .surfaces.rest import REQUEST_ID, error_response
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 WEB_PORTS = {"http": 80, "https": 443}
+WEB_SCHEMES = {"ws": "http", "wss": "https"}
+POLICY = 1008
+"""Code of a websocket that is closed because it was not allowed (RFC 6455 section 7.4.1)."""
 SIZE = re.compile(r"[0-9]{1,10}")
 IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
@@ -38,6 +41,10 @@ class Guard:
         self._origins = {each.lower().rstrip("/") for each in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # closed before it is accepted: the HTTP server answers 403 to the handshake
+            await (closed(send) if self._fault(scope) else self._app(scope, receive, send))
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -68,8 +75,15 @@ class Guard:
         """The values of Host that mean this server, at the port where the request came in."""
         port = (scope.get("server") or ("", None))[1]
         own = {f"{name}:{port}" for name in self._names}
-        bare = self._names if port in (None, WEB_PORTS.get(scope["scheme"])) else set[str]()
+        scheme: str = scope["scheme"]
+        web = WEB_PORTS.get(WEB_SCHEMES.get(scheme, scheme))
+        bare = self._names if port in (None, web) else set[str]()
         return own | bare | self._hosts
+
+
+async def closed(send: Send) -> None:
+    """Refuse a websocket."""
+    await send({"type": "websocket.close", "code": POLICY})
 
 
 def values(scope: Scope, name: bytes) -> list[str]:

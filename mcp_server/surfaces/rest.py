@@ -46,7 +46,8 @@ def surface(server: Server) -> Surface:
     async def status(request: Request) -> Response:
         details = server.catalog.statuses()
         serving = [each.name for each in details if each.status == "running"]
-        return JSONResponse({"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))})
+        known = {"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))}
+        return JSONResponse(known | unrecorded(server))
 
     async def pipeline_status(request: Request) -> Response:
         found = server.catalog.status(request.path_params["name"])
@@ -56,6 +57,13 @@ def surface(server: Server) -> Surface:
 
     paths: dict[str, Callable[[Request], Any]] = {"/status": status, "/status/{name}": pipeline_status}
     return Surface([Route(path + end, do) for path, do in paths.items() for end in ("", "/")])
+
+
+def unrecorded(server: Server) -> Json:
+    """What is wrong with history; nothing if all runs are recorded."""
+    if not server.history.fault and not server.history.lost:
+        return {}
+    return {"history": {"error": server.history.fault, "lost": server.history.lost}}
 
 
 def dumped(status: Status) -> Json:

@@ -12,11 +12,14 @@ import jsonschema_rs
 import pytest
 from mcp import Client
 
+from mcp_server.catalog.names import RESERVED
+from mcp_server.lint import check_tool
 from mcp_server.models import Status
 from mcp_server.server import Server
 from mcp_server.settings import Settings
-from mcp_server.surfaces.mcp import ProtocolServer
-from mcp_server.surfaces.mcp.manage import STATUS, TOOLS
+from mcp_server.surfaces.mcp import ProtocolServer, pipeline_tools, run_tools, search_tools
+from mcp_server.surfaces.mcp.manage import TOOLS
+from mcp_server.surfaces.mcp.pipeline_tools import STATUS
 
 from .conftest import wrapper
 
@@ -53,8 +56,9 @@ async def refused(client: Client, verb: str, /, **arguments: Any) -> str:
     return result.content[0].text
 
 
-def test_together_they_cost_a_client_less_than_three_kilobytes() -> None:
-    assert len(json.dumps(TOOLS, separators=(",", ":"))) < 3072
+def test_those_that_are_listed_cost_a_client_less_than_six_kilobytes() -> None:
+    listed = (*search_tools.TOOLS, *pipeline_tools.TOOLS, *run_tools.TOOLS)
+    assert len(json.dumps(listed, separators=(",", ":"))) < 6 * 1024
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool["name"])
@@ -62,13 +66,23 @@ def test_each_says_what_it_is(tool: dict[str, Any]) -> None:
     assert tool["title"] and tool["description"]
     assert set(tool["annotations"]) == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
     assert all(argument["description"] for argument in tool["inputSchema"]["properties"].values())
-    for schema in (tool["inputSchema"], tool["outputSchema"]):
+    for schema in (tool["inputSchema"], tool.get("outputSchema", {"type": "object"})):
         assert schema["type"] == "object"
         assert "$ref" not in json.dumps(schema) and "anyOf" not in json.dumps(schema)
 
 
-def test_the_schema_of_a_status_has_every_field_of_a_status() -> None:
-    assert list(STATUS["properties"]) == list(Status.model_fields)
+def test_only_run_pipeline_may_answer_anything() -> None:
+    assert [tool["name"] for tool in TOOLS if "outputSchema" not in tool] == ["run_pipeline"]
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool["name"])
+def test_no_client_refuses_or_cuts_it(tool: dict[str, Any]) -> None:
+    assert check_tool(tool, "haystack-pipelines") == ()
+    assert tool["name"] in RESERVED
+
+
+def test_the_schema_of_a_status_names_fields_of_a_status() -> None:
+    assert set(STATUS["properties"]) <= set(Status.model_fields)
 
 
 async def test_a_deploy_answers_with_the_new_tool(client: Client) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from clients import Served, Transport, command
+from clients import Served, Transport, command, serve
 
 pytestmark = pytest.mark.anyio
 
 FOLDER = Path(__file__).parents[1] / "clients_node"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "pipelines"
 ERAS = {"legacy": "2025-11-25", "auto": "2026-07-28", "2026-07-28": "2026-07-28"}
 
 
@@ -66,7 +68,7 @@ def assert_conversed(met: dict[str, Any], version: str) -> None:
 
 @pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
 async def test_the_typescript_sdk_v1_converses(node: str, served: Served, transport: Transport) -> None:
-    printed = await run(node, "sdk_v1.mjs", transport, *target(served, transport))
+    printed = await run(node, "sdk_v1.mjs", "converse", transport, *target(served, transport))
     assert_conversed(json.loads(printed), "2025-11-25")
 
 
@@ -75,8 +77,47 @@ async def test_the_typescript_sdk_v1_converses(node: str, served: Served, transp
 async def test_the_typescript_sdk_v2_converses(
     node: str, served: Served, transport: Transport, era: str
 ) -> None:
-    printed = await run(node, "sdk_v2.mjs", era, transport, *target(served, transport))
+    printed = await run(node, "sdk_v2.mjs", "converse", era, transport, *target(served, transport))
     assert_conversed(json.loads(printed), ERAS[era])
+
+
+def assert_asked(met: dict[str, Any], version: str) -> None:
+    """The agent's four questions, and that it did what the person said."""
+    assert met["version"] == version
+    questions = [said for said in met["said"] if "asked" in said]
+    assert all("May the agent call send_message?" in said["asked"] for said in questions)
+    assert all(said["fields"] == ["to", "text", "decision", "feedback"] for said in questions)
+    accepted, changed, rejected, declined = (said["result"] for said in met["said"] if "result" in said)
+    assert accepted == {"answer": "Told Ada: lunch is at noon.", "sent": True}
+    assert changed == {"answer": "Told Ada: lunch is at one.", "sent": True}
+    assert (rejected["sent"], declined["sent"]) == (False, False)
+    assert "Ask her first." in rejected["answer"] and "rejected" in declined["answer"]
+
+
+@pytest.fixture(scope="module")
+async def assistant(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """A server with the example that asks before it acts."""
+    folder = tmp_path_factory.mktemp("assistant")
+    shutil.copytree(EXAMPLES / "assistant", folder / "assistant")
+    async with serve(folder) as running:
+        yield running
+
+
+@pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
+async def test_an_agent_asks_through_the_typescript_sdk_v1(
+    node: str, assistant: Served, transport: Transport
+) -> None:
+    printed = await run(node, "sdk_v1.mjs", "ask", transport, *target(assistant, transport))
+    assert_asked(json.loads(printed), "2025-11-25")
+
+
+@pytest.mark.parametrize("era", ["legacy", "auto"])
+@pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
+async def test_an_agent_asks_through_the_typescript_sdk_v2(
+    node: str, assistant: Served, transport: Transport, era: str
+) -> None:
+    printed = await run(node, "sdk_v2.mjs", "ask", era, transport, *target(assistant, transport))
+    assert_asked(json.loads(printed), ERAS[era])
 
 
 async def inspect(node: str, *words: str) -> dict[str, Any]:

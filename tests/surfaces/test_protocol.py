@@ -13,8 +13,8 @@ from clients import Transport, command, serve
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 
+from mcp_server.surfaces.mcp.pages import PAGE, cursor_to, page_start
 from mcp_server.surfaces.mcp.protocol import INSTRUCTIONS, contain
-from mcp_server.surfaces.mcp.tools import PAGE, page_start
 
 pytestmark = pytest.mark.anyio
 
@@ -56,15 +56,18 @@ async def test_a_real_cancellation_passes() -> None:
     assert scope.cancelled_caught
 
 
-@pytest.mark.parametrize(("cursor", "start"), [(None, 0), (str(PAGE), PAGE), (str(2 * PAGE), 2 * PAGE)])
-def test_a_cursor_leads_to_its_page(cursor: str | None, start: int) -> None:
-    assert page_start(cursor, 2 * PAGE + 1) == start
+@pytest.mark.parametrize("start", [PAGE, 2 * PAGE])
+def test_a_cursor_leads_to_its_page(start: int) -> None:
+    assert page_start("tools", None, 2 * PAGE + 1) == 0
+    assert page_start("tools", cursor_to("tools", start), 2 * PAGE + 1) == start
 
 
-@pytest.mark.parametrize("cursor", ["", "0", "1", "-1000", str(3 * PAGE), "²", "9" * 5000, "nowhere"])
+@pytest.mark.parametrize(
+    "cursor", ["", "0", str(PAGE), cursor_to("tools", 3 * PAGE), cursor_to("prompts", PAGE), "nowhere"]
+)
 def test_any_other_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(MCPError) as refused:
-        page_start(cursor, 2 * PAGE + 1)
+        page_start("tools", cursor, 2 * PAGE + 1)
     assert refused.value.error.code == types.INVALID_PARAMS
 
 

@@ -7,10 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
 
 from mcp_server.models import Chunk, Event, Progress
-from mcp_server.surfaces.mcp.reports import reported
+from mcp_server.surfaces.mcp import reports
+from mcp_server.surfaces.mcp.reports import TEXT, reported
 
 pytestmark = pytest.mark.anyio
 
@@ -22,12 +24,15 @@ class Session:
 
     def __init__(self, reads: anyio.Event | None = None) -> None:
         self.sent: list[Sent] = []
+        self.sources: list[str | None] = []
         self._reads = reads
 
-    async def report_progress(self, value: float, total: float | None, message: str | None) -> None:
+    async def send_notification(self, notification: types.ProgressNotification, request: object) -> None:
         if self._reads:
             await self._reads.wait()
-        self.sent.append((value, total, message))
+        params = notification.params
+        self.sent.append((params.progress, params.total, params.message))
+        self.sources.append((params.meta or {}).get(TEXT, {}).get("source"))
 
 
 class Asked:
@@ -44,7 +49,7 @@ class Asked:
 async def sent(*events: Event) -> list[Sent]:
     session = Session()
     with anyio.fail_after(10):
-        async with reported(Asked(session)) as emit:  # type: ignore[arg-type]
+        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
             for event in events:
                 await emit(event)
                 await anyio.lowlevel.checkpoint()
@@ -80,7 +85,7 @@ async def test_a_client_that_does_not_read_holds_up_nothing_and_gets_all_text() 
     reads = anyio.Event()
     session = Session(reads)
     with anyio.fail_after(10):
-        async with reported(Asked(session)) as emit:  # type: ignore[arg-type]
+        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
             for number in range(1000):
                 await emit(Chunk(text=f"{number} "))
                 await emit(Progress(done=number))
@@ -92,7 +97,7 @@ async def test_progress_that_was_overtaken_is_left_out_for_a_slow_client() -> No
     reads = anyio.Event()
     session = Session(reads)
     with anyio.fail_after(10):
-        async with reported(Asked(session)) as emit:  # type: ignore[arg-type]
+        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
             for number in range(10_000):
                 await emit(Progress(done=number))
             reads.set()
@@ -102,10 +107,43 @@ async def test_progress_that_was_overtaken_is_left_out_for_a_slow_client() -> No
 
 async def test_what_the_run_raises_comes_out_as_it_is() -> None:
     with pytest.raises(SystemExit):
-        async with reported(Asked(Session())):  # type: ignore[arg-type]
+        async with reported(Asked(Session()), "demo"):  # type: ignore[arg-type]
             raise SystemExit(3)
 
 
 async def test_leaving_waits_for_no_beat() -> None:
     with anyio.fail_after(0.09):
         await sent(Chunk(text="only"))
+
+
+async def test_text_of_each_source_is_joined_and_tagged() -> None:
+    reads = anyio.Event()
+    session = Session(reads)
+    with anyio.fail_after(10):
+        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
+            await emit(Chunk(text="held up"))
+            await anyio.lowlevel.checkpoint()
+            for number in range(1000):
+                await emit(Chunk(text=f"{number} ", source="a"))
+                await emit(Chunk(text=f"{number} ", source="b"))
+            reads.set()
+    whole = "".join(f"{number} " for number in range(1000))
+    assert [message for *_, message in session.sent] == ["held up", whole, whole]
+    assert session.sources == [None, "a", "b"]
+
+
+async def test_silence_is_broken_again_and_again_with_a_rising_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "SILENCE", 0.01)
+    session = Session()
+    with anyio.fail_after(10):
+        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
+            while len(session.sent) < 3:
+                await anyio.sleep(0.01)
+            await emit(Progress(done=1, total=2, message="sorting"))
+            while len(session.sent) < 6:
+                await anyio.sleep(0.01)
+    values = [value for value, *_ in session.sent]
+    assert all(after > before for before, after in pairwise(values))
+    messages = [(message or "").partition(",")[0] for *_, message in session.sent]
+    assert messages[0] == "demo is running"
+    assert messages[-1] == "sorting"

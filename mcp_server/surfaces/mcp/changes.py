@@ -1,20 +1,57 @@
-"""Who hears that the tools changed: every connected client, of both protocol eras, on every transport."""
+"""Who hears of changes: every connected client, of both protocol eras, on every transport.
+
+A topic is a list (`tools`, `prompts`, `resources`), which every client hears of, or the URI of a resource,
+which its subscribers do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 import anyio
 import mcp_types as types
 from mcp.server.connection import Connection
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp.shared.exceptions import MCPError
 
 from ...models import Notice
 from .eras import Request, connection
 
 SEND_LIMIT = 2.0
-"""Seconds a session may take to accept an announcement before it is passed over."""
+"""Seconds a session may take to accept announcements before it is passed over."""
+
+SUBSCRIBED = 1000
+"""Resources one session may subscribe to."""
+
+LISTS: Mapping[str, ServerEvent] = MappingProxyType(
+    {"tools": ToolsListChanged(), "prompts": PromptsListChanged(), "resources": ResourcesListChanged()}
+)
+SENDERS = MappingProxyType(
+    {
+        "tools": Connection.send_tool_list_changed,
+        "prompts": Connection.send_prompt_list_changed,
+        "resources": Connection.send_resource_list_changed,
+    }
+)
+
+
+@dataclass
+class Session:
+    """What a handshake-era client subscribed to, and what it has to be told yet, in order."""
+
+    uris: set[str] = field(default_factory=set[str])
+    due: dict[str, None] = field(default_factory=dict[str, None])
 
 
 class Changes:
@@ -27,42 +64,55 @@ class Changes:
     def __init__(self) -> None:
         self._bus = InMemorySubscriptionBus()
         self._listeners = ListenHandler(self._bus)
-        self._number = 0
-        self._told: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
-        """The sessions, each with the number of the last change its client knows of."""
+        self._sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
         self._streams: set[str] = set()
         """Ids of the HTTP sessions that hold a stream open."""
         self._opened = anyio.Event()
 
-    async def follow(self, revisions: AsyncIterable[object]) -> None:
-        """Announce each revision as it comes; runs until cancelled."""
+    async def follow(
+        self, revisions: AsyncIterable[object], topics: Callable[[], Mapping[str, object]]
+    ) -> None:
+        """At each revision, announce every topic that has another value now; runs until cancelled."""
+        known = topics()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._catch_up)
             async for _ in revisions:
-                self._number += 1
-                await self._bus.publish(ToolsListChanged())
-                await self._tell()
+                before, known = known, topics()
+                moved = [topic for topic in {**before, **known} if before.get(topic) != known.get(topic)]
+                await self._announce(moved)
 
     async def announce(self, notice: Notice) -> None:
         """Announce what a pipeline says has changed."""
-        if notice.what == "tools":
-            self._number += 1
-            await self._bus.publish(ToolsListChanged())
-            await self._tell()
+        topic = notice.uri if notice.what == "resource" else notice.what
+        if topic is not None:
+            await self._announce([topic])
 
     async def listen(
         self, request: Request, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
-        """Serve one `subscriptions/listen` stream; only what this server announces is granted."""
-        granted = types.SubscriptionFilter(tools_list_changed=params.notifications.tools_list_changed)
-        return await self._listeners(request, params.model_copy(update={"notifications": granted}))
+        """Serve one `subscriptions/listen` stream (2026-07-28)."""
+        return await self._listeners(request, params)
 
     def admit(self, request: Request) -> None:
         """Tell this request's handshake-era session from now on, until it closes."""
         session = connection(request)
         if session.has_standalone_channel:
-            self._told[session] = self._number
-            session.exit_stack.callback(self._told.pop, session, None)
+            self._sessions[session] = Session()
+            session.exit_stack.callback(self._sessions.pop, session, None)
+
+    def subscribe(self, request: Request, uri: str) -> None:
+        """Tell this request's session of updates of a resource. Raises `MCPError` for one too many."""
+        if session := self._sessions.get(connection(request)):
+            if len(session.uris) >= SUBSCRIBED:
+                text = f"A session subscribes to {SUBSCRIBED} resources at most."
+                raise MCPError(types.INVALID_PARAMS, text)
+            session.uris.add(uri)
+
+    def unsubscribe(self, request: Request, uri: str) -> None:
+        """Tell it no more; nothing happens if it was not told."""
+        if session := self._sessions.get(connection(request)):
+            session.uris.discard(uri)
+            session.due.pop(uri, None)
 
     def stream_opened(self, session_id: str) -> None:
         """The HTTP session's client holds a stream open: tell it what it missed, and what comes."""
@@ -77,6 +127,14 @@ class Changes:
         """End the listen streams, which would otherwise keep a stopping server waiting."""
         self._listeners.close()
 
+    async def _announce(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            await self._bus.publish(LISTS.get(topic) or ResourceUpdated(topic))
+            for session in self._sessions.values():
+                if topic in LISTS or topic in session.uris:
+                    session.due[topic] = None
+        await self._tell()
+
     async def _catch_up(self) -> None:
         while True:
             await self._opened.wait()
@@ -86,16 +144,20 @@ class Changes:
     async def _tell(self) -> None:
         """Tell every session that is behind and can hear; one that does not read holds up no other."""
         async with anyio.create_task_group() as tasks:
-            for session, number in list(self._told.items()):
-                if number < self._number and self._hears(session):
-                    self._told[session] = self._number
-                    tasks.start_soon(tell, session)
+            for client, session in list(self._sessions.items()):
+                if session.due and self._hears(client):
+                    due, session.due = session.due, {}
+                    tasks.start_soon(tell, client, due)
 
     def _hears(self, session: Connection) -> bool:
         return session.session_id is None or session.session_id in self._streams
 
 
-async def tell(session: Connection) -> None:
-    """Send one announcement, within the limit."""
+async def tell(client: Connection, topics: Iterable[str]) -> None:
+    """Send announcements to one client, within the limit."""
     with anyio.move_on_after(SEND_LIMIT):
-        await session.send_tool_list_changed()
+        for topic in topics:
+            if send := SENDERS.get(topic):
+                await send(client)
+            else:
+                await client.send_resource_updated(topic)

@@ -1,13 +1,18 @@
-"""What is checked on a posted message before the SDK reads it: its id, its size, blanks around headers."""
+"""What is checked on a posted message before the SDK reads it: form, id, size, blanks around headers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import mcp_types as types
 import orjson
+from mcp.shared.dispatcher import coerce_request_id
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ...models import Json
 
 CALL_LIMIT = 4 * 2**20
 """Bytes a message may have, unless it deploys: files may go up to the limit of every request."""
@@ -15,16 +20,26 @@ CALL_LIMIT = 4 * 2**20
 ID_LIMIT = 256
 """Characters an id may have; it is echoed."""
 
-Flight = tuple[bytes, str]
+Flight = tuple[str, types.RequestId]
 """A session id and the id of a request in it; 7 and "7" are one, as they are to the SDK."""
 
 
-class Door:
-    """Wraps one of the SDK's ASGI apps; refuses with a JSON-RPC error that has no id."""
+def never(session: str, request_id: types.RequestId) -> bool:
+    """Nothing is known of requests whose response comes another way."""
+    return False
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class Door:
+    """Wraps one of the SDK's ASGI apps; refuses with a JSON-RPC error that has no id.
+
+    A request is in flight while its POST is being served, and as long as `in_flight` says so: its stream may
+    be closed before it is answered.
+    """
+
+    def __init__(self, app: ASGIApp, in_flight: Callable[[str, types.RequestId], bool] = never) -> None:
         self._app = app
-        self._flights: set[Flight] = set()
+        self._in_flight = in_flight
+        self._flights: dict[Flight, object] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = stripped(scope)
@@ -36,32 +51,38 @@ class Door:
 
     async def _post(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         message = parsed(body)
-        flight = self._flight(scope, message)
-        if has_bad_id(message):
-            await refusal(400, "The id must be a string or an integer, short and not null.")(
-                scope, receive, send
-            )
-        elif len(body) > CALL_LIMIT and not deploys(message):
-            await refusal(413, f"The message is larger than {CALL_LIMIT} bytes.")(scope, receive, send)
-        elif flight is None:
+        if answer := refused(body, message):
+            await answer(scope, receive, send)
+        elif (flight := self._flight(scope, message)) is None:
             await self._app(scope, receive, send)
-        elif flight in self._flights:
+        elif flight in self._flights or self._in_flight(*flight):
             await refusal(400, "A request with this id is still in flight.")(scope, receive, send)
         else:
             await self._fly(flight, scope, receive, send)
 
     async def _fly(self, flight: Flight, scope: Scope, receive: Receive, send: Send) -> None:
-        self._flights.add(flight)
+        """Serve it; its id is free again as soon as the client can know that it has all of the response."""
+        mine = self._flights[flight] = object()
+
+        def land() -> None:
+            if self._flights.get(flight) is mine:
+                del self._flights[flight]
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                land()
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, watched)
         finally:
-            self._flights.discard(flight)
+            land()
 
     @staticmethod
-    def _flight(scope: Scope, message: dict[str, Any]) -> Flight | None:
+    def _flight(scope: Scope, message: Json) -> Flight | None:
         """The request to keep apart from others: only those of handshake-era sessions share ids."""
-        session = next((value for name, value in scope["headers"] if name == b"mcp-session-id"), None)
-        return (session, str(message["id"])) if session and is_request(message) else None
+        session = Headers(scope=scope).get("mcp-session-id")
+        return (session, coerce_request_id(message["id"])) if session and is_request(message) else None
 
 
 def stripped(scope: Scope) -> Scope:
@@ -90,37 +111,57 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    """The message as a JSON object; empty if it is anything else, which the SDK then refuses."""
+def parsed(body: bytes) -> Any:
+    """The body as JSON; the ellipsis, which JSON does not know, if it is none."""
     try:
-        message = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}
-    return cast(dict[str, Any], message) if isinstance(message, dict) else {}
+        return ...
 
 
-def is_request(message: dict[str, Any]) -> bool:
+def refused(body: bytes, message: Any) -> Response | None:
+    """The answer to what the SDK would drop, take in part, or refuse with a text that echoes it."""
+    if message is ...:
+        return refusal(400, "The body is not JSON.", types.PARSE_ERROR)
+    if not is_message(message):
+        return refusal(400, "The body must be one JSON-RPC 2.0 message.")
+    if is_request(message) and not is_id(message["id"]):
+        return refusal(400, "The id must be a string or an integer, short and not null.")
+    if len(body) > CALL_LIMIT and not deploys(message):
+        return refusal(413, f"The message is larger than {CALL_LIMIT} bytes.")
+    return None
+
+
+def is_message(message: Any) -> bool:
+    """True for the outer form of a request, a notification or a response."""
+    if not isinstance(message, dict):
+        return False
+    given = cast(Json, message)
+    if "method" in given:
+        well_formed = isinstance(given["method"], str) and isinstance(given.get("params"), dict | None)
+    else:
+        well_formed = "id" in given and ("result" in given or "error" in given)
+    return well_formed and given.get("jsonrpc") == "2.0"
+
+
+def is_request(message: Json) -> bool:
     """True for a request, false for a notification or a response."""
     return "id" in message and "method" in message
 
 
-def has_bad_id(message: dict[str, Any]) -> bool:
-    """True for a request the SDK would drop as a notification, or that is no request by JSON-RPC and MCP."""
-    identity = message.get("id")
-    valid = (
-        isinstance(identity, str | int) and not isinstance(identity, bool) and len(str(identity)) <= ID_LIMIT
-    )
-    return is_request(message) and not valid
+def is_id(identity: object) -> bool:
+    """True for what JSON-RPC and MCP allow as the id of a request, within our limit."""
+    valid = isinstance(identity, str | int) and not isinstance(identity, bool)
+    return valid and len(str(identity)) <= ID_LIMIT
 
 
-def deploys(message: dict[str, Any]) -> bool:
+def deploys(message: Json) -> bool:
     """True for the one call that carries files."""
-    params = message.get("params")
-    return isinstance(params, dict) and cast(dict[str, Any], params).get("name") == "deploy_pipeline"
+    params: Json = message.get("params") or {}
+    return params.get("name") == "deploy_pipeline"
 
 
-def refusal(status: int, text: str) -> Response:
+def refusal(status: int, text: str, code: int = types.INVALID_REQUEST) -> Response:
     """A JSON-RPC error for a message whose id cannot be trusted."""
-    error = {"code": types.INVALID_REQUEST, "message": text}
-    body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": error})
+    body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": text}})
     return Response(body, status, media_type="application/json")

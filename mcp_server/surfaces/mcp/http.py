@@ -4,19 +4,49 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
+import mcp_types as types
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from ...errors import Unavailable
+from ...errors import NotFound, Unavailable
 from .. import BODY_LIMIT
-from .door import Door
+from .door import Door, refusal
+from .events import SessionEvents, announces
 from .protocol import ProtocolServer
 
 MESSAGES = "/messages/"
+
+RETRY = 1000
+"""Milliseconds after which a client whose stream ended early should come back for the rest."""
+
+
+class Sessions(StreamableHTTPSessionManager):
+    """The handshake-era sessions, each with its own events: the SDK would have one store for all of them,
+    though it names streams by the ids of requests, which every client counts from 1."""
+
+    def __init__(self, protocol: ProtocolServer) -> None:
+        super().__init__(protocol, max_request_body_size=BODY_LIMIT, retry_interval=RETRY)
+        self.events: WeakValueDictionary[str, SessionEvents] = WeakValueDictionary()
+
+    def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
+        transport = super()._admit_session(requestor)
+        if transport is not None and transport.mcp_session_id is not None:
+            events = self.events[transport.mcp_session_id] = SessionEvents(self.events)
+            transport._event_store = events  # pyright: ignore[reportPrivateUsage]  # no public way in SDK 2.3
+        return transport
+
+    async def _discard_session(self, session_id: str, transport: StreamableHTTPServerTransport) -> None:
+        if events := self.events.pop(session_id, None):
+            events.close()
+        await super()._discard_session(session_id, transport)
 
 
 class StreamableHttp:
@@ -24,31 +54,43 @@ class StreamableHttp:
 
     def __init__(self, protocol: ProtocolServer) -> None:
         self._protocol = protocol
-        self._manager: StreamableHTTPSessionManager | None = None
+        self._sessions: Sessions | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Serve sessions until the block ends. The SDK's manager runs once only, so each time has its own."""
-        manager = StreamableHTTPSessionManager(self._protocol, max_request_body_size=BODY_LIMIT)
-        async with manager.run():
-            self._manager = manager
+        sessions = Sessions(self._protocol)
+        async with sessions.run():
+            self._sessions = sessions
             try:
                 yield
             finally:
-                self._manager = None
+                self._sessions = None
+
+    def in_flight(self, session: str, request_id: types.RequestId) -> bool:
+        """True if the session's client waits for the response to that request, be it without a stream."""
+        events = self._sessions and self._sessions.events.get(session)
+        return events is not None and events.in_flight(request_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._manager is None:
+        if self._sessions is None:
             raise Unavailable("The server is not running: its lifespan was not entered.")
-        session = dict(scope["headers"]).get(b"mcp-session-id", b"").decode("latin-1")
-        if scope["method"] == "GET" and session:
-            await self._announce(session, scope, receive, send)
+        headers = Headers(scope=scope)
+        session, last = headers.get("mcp-session-id", ""), headers.get("last-event-id", "")
+        events = self._sessions.events.get(session)
+        if scope["method"] != "GET" or events is None:
+            await self._sessions.handle_request(scope, receive, send)
+        elif last and not events.knows(last):
+            await refusal(400, "This session has no such event any more.")(scope, receive, send)
+        elif last and not announces(last):
+            await self._sessions.handle_request(scope, receive, send)
         else:
-            await self._manager.handle_request(scope, receive, send)
+            await self._announce(self._sessions, session, scope, receive, send)
 
-    async def _announce(self, session: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _announce(
+        self, sessions: Sessions, session: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Serve a session's stream for announcements, and say that it is open while it is."""
-        assert self._manager is not None
         opened = False
 
         async def notice(message: Message) -> None:
@@ -59,7 +101,7 @@ class StreamableHttp:
                 self._protocol.changes.stream_opened(session)
 
         try:
-            await self._manager.handle_request(scope, receive, notice)
+            await sessions.handle_request(scope, receive, notice)
         finally:
             if opened:
                 self._protocol.changes.stream_closed(session)
@@ -79,13 +121,30 @@ class Sse:
             await self._protocol.run(*streams, self._protocol.create_initialization_options())
 
 
+class ToolsetDoor:
+    """The ASGI app behind `/mcp/{toolset}`: the same protocol, for one toolset, if there is such a one."""
+
+    def __init__(self, protocol: ProtocolServer, door: Door) -> None:
+        self._toolsets = protocol.tools.toolsets
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = scope["path_params"]["toolset"]
+        if not await self._toolsets.known(name):
+            raise NotFound(f"There is no toolset {name[:64]}; a pipeline joins one by its tags.")
+        await self._door(scope, receive, send)
+
+
 def routes(protocol: ProtocolServer, streamable: StreamableHttp) -> list[BaseRoute]:
     """Every path of the protocol; `/mcp` with and without a slash, because a redirect breaks clients."""
     transport = SseServerTransport(MESSAGES, max_request_body_size=BODY_LIMIT)
-    door = Door(streamable)
+    door = Door(streamable, streamable.in_flight)
+    toolset = ToolsetDoor(protocol, door)
     return [
         Route("/mcp", door),
         Route("/mcp/", door),
+        Route("/mcp/{toolset}", toolset),
+        Route("/mcp/{toolset}/", toolset),
         Route("/sse", Sse(protocol, transport)),
         Route(MESSAGES, Door(transport.handle_post_message)),
     ]

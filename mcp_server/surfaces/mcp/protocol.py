@@ -22,20 +22,31 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from ...server import Server
+from .cards import Cards
 from .changes import Changes
+from .completions import Completions
 from .eras import Request
+from .prompts import Prompts
+from .published import Published
 from .reports import set_level
+from .resources import Resources
 from .running import Running
+from .tasks import EXTENSION, TaskParams, Tasks, UpdateParams
 from .tools import Tools
 
 NAME = "haystack-mcp-server"
 INSTRUCTIONS = """\
-Every tool whose name does not end in _pipeline, _status or _statuses is a Haystack pipeline: a program \
-that searches, generates or transforms and was put here by the operator or by deploy_pipeline. Results \
-carry structured content that fits the tool's output schema, and the same as text.
+The tools are Haystack pipelines: programs that search, generate or transform, put here by the operator or \
+by deploy_pipeline. Results carry structured content that fits the tool's output schema, and the same as text.
+When pipelines are many they are not in the list: search_pipelines finds them by words, describe_pipeline \
+tells what one takes and gives an example, run_pipeline runs it by name and answers as its own tool would. \
+run_pipeline also runs what was deployed since the list was read.
 Pipelines can appear, change and vanish while you are connected. get_all_pipeline_statuses names them all, \
-also those that do not load, with the reason. After deploy_pipeline the new tool can be called at once under \
-the pipeline's name; its answer carries the input schema for clients that do not refresh their list.
+also those that do not load, with the reason. The answer to deploy_pipeline says how to call the new one.
+A pipeline may take long, or ask before it goes on. If the result names a run that waits or goes on, get_run \
+follows it, answer_run answers what it asks and cancel_run stops it.
+The resource pipeline://NAME is the card of a pipeline: what it takes and gives, and how it is doing. The \
+prompt write_pipeline teaches how to write and deploy one.
 A result marked as an error says what to change: the argument's name and what was expected."""
 
 log = logging.getLogger(__name__)
@@ -47,7 +58,9 @@ class ProtocolServer(LowLevelServer[Any]):
     def __init__(self, server: Server) -> None:
         self.changes = Changes()
         self._catalog = server.catalog
-        tools = Tools(server, Running(server, self.changes))
+        running = Running(server, self.changes)
+        self.tools = tools = Tools(server, running)
+        self._published = Published(server, running, tools.toolset)
         super().__init__(
             NAME,
             version=version(NAME),
@@ -60,9 +73,31 @@ class ProtocolServer(LowLevelServer[Any]):
         self.add_request_handler("tools/list", types.PaginatedRequestParams, tools.list)
         self.add_request_handler("tools/call", types.CallToolRequestParams, tools.call)
         self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
+        self._publish(Cards(server))
+        self._offer(Tasks(server))
         security = RequestStateSecurity.ephemeral(ttl=server.settings.answer_timeout)
         sealed = RequestStateBoundary(security, default_audience=NAME)
         self.middleware.extend((contain, self._admit, sealed))
+
+    def _publish(self, cards: Cards) -> None:
+        """Handle what is about resources, prompts and completions."""
+        resources, prompts = Resources(self._published, cards, self.changes), Prompts(self._published)
+        completions, handle = Completions(self._published, cards), self.add_request_handler
+        handle("resources/list", types.PaginatedRequestParams, resources.list)
+        handle("resources/templates/list", types.PaginatedRequestParams, resources.templates)
+        handle("resources/read", types.ReadResourceRequestParams, resources.read)
+        handle("resources/subscribe", types.SubscribeRequestParams, resources.subscribe)
+        handle("resources/unsubscribe", types.UnsubscribeRequestParams, resources.unsubscribe)
+        handle("prompts/list", types.PaginatedRequestParams, prompts.list)
+        handle("prompts/get", types.GetPromptRequestParams, prompts.get)
+        handle("completion/complete", types.CompleteRequestParams, completions.complete)
+
+    def _offer(self, tasks: Tasks) -> None:
+        """Handle what is about tasks; only clients of the modern era hear of the extension."""
+        self.extensions[EXTENSION] = {}
+        self.add_request_handler("tasks/get", TaskParams, tasks.get)
+        self.add_request_handler("tasks/update", UpdateParams, tasks.update)
+        self.add_request_handler("tasks/cancel", TaskParams, tasks.cancel)
 
     def create_initialization_options(
         self,
@@ -70,15 +105,17 @@ class ProtocolServer(LowLevelServer[Any]):
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """Say that the list of tools can change, also on HTTP, where the SDK passes no options."""
-        options = notification_options or NotificationOptions(tools_changed=True)
+        """Say that every list can change, also on HTTP, where the SDK passes no options."""
+        options = notification_options or NotificationOptions(
+            tools_changed=True, prompts_changed=True, resources_changed=True
+        )
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
     @asynccontextmanager
     async def announcing(self) -> AsyncGenerator[None]:
         """Tell clients of changes until the block ends; the catalog must be open."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.changes.follow, self._catalog.subscribe())
+            tasks.start_soon(self.changes.follow, self._catalog.subscribe(), self._published.topics)
             try:
                 yield
             finally:
@@ -100,9 +137,7 @@ async def contain(ctx: Request, call_next: CallNext) -> HandlerResult:
         return await call_next(ctx)
     except (MCPError, ValidationError, GeneratorExit):
         raise
-    except (
-        BaseException
-    ) as error:  # pipelines run in this process with engine `local`, and may raise anything
+    except BaseException as error:  # with engine `local` a pipeline may raise anything in this process
         if is_cancellation(error):
             raise
         reference = os.urandom(4).hex()

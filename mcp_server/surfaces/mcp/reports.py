@@ -11,15 +11,21 @@ from typing import get_args
 import anyio
 import mcp_types as types
 
-from ...models import Chunk, Emit, Event, Level, Log, Progress
+from ...models import Chunk, Emit, Event, Json, Level, Log, Progress
 from ...runs import ignore
 from .eras import Request, connection, is_modern
 
 BEAT = 0.1
-"""Seconds between two pieces of streamed text; what arrives meanwhile is joined to the next piece."""
+"""Seconds after each piece of streamed text; what arrives meanwhile is joined to the next piece."""
+
+SILENCE = 8.0
+"""Seconds without a report after which one says that the work goes on; clients give up on silent calls."""
 
 BACKLOG = 64
 """Events that may wait for a slow client before progress that was overtaken is left out."""
+
+TEXT = "haystack-mcp-server/text"
+"""Where the `_meta` of a progress notification says that its message is streamed text, and from whom."""
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 LEVEL = "level"
@@ -27,14 +33,15 @@ LEVEL = "level"
 
 
 @asynccontextmanager
-async def reported(request: Request) -> AsyncGenerator[Emit]:
+async def reported(request: Request, name: str) -> AsyncGenerator[Emit]:
     """An `emit` whose events reach the client in order, all of them before the block ends.
 
     Emitting never waits for the client, so one that does not read cannot hold up a run. Progress and
-    streamed text are sent if the request carries a progress token; log lines from the level that was
-    asked for: by `logging/setLevel` in a handshake session, by the request's `_meta` in the modern era.
+    streamed text are sent if the request carries a progress token, and in silence a sign of life that says
+    what goes on; log lines from the level that was asked for: by `logging/setLevel` in a handshake session,
+    by the request's `_meta` in the modern era. `name` is what runs.
     """
-    report = Report(request)
+    report = Report(request, name)
     if not report.wanted:
         yield ignore
         return
@@ -50,13 +57,15 @@ async def reported(request: Request) -> AsyncGenerator[Emit]:
 class Report:
     """The events of one run on their way to one client."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, name: str) -> None:
         self._request = request
-        self._progress = "progress_token" in (request.meta or {})
+        self._token: types.ProgressToken | None = (request.meta or {}).get("progress_token")
         self._levels = wanted_levels(request)
         self._waiting: deque[Event] = deque()
         self._news = anyio.Event()
         self._ended = anyio.Event()
+        self._began = anyio.current_time()
+        self._doing = f"{name} is running"
         self._done = 0.0
         self._total: float | None = None
         self._measured = self._sent = False
@@ -64,16 +73,15 @@ class Report:
     @property
     def wanted(self) -> bool:
         """True if the client wants to hear anything at all."""
-        return self._progress or bool(self._levels)
+        return self._token is not None or bool(self._levels)
 
     async def emit(self, event: Event) -> None:
-        """Take an event: text joins text that waits, and a long queue keeps only the latest progress."""
+        """Take an event. Text joins waiting text of its source; a long queue keeps the latest progress."""
         if not self._hears(event):
             return
-        last = self._waiting[-1] if self._waiting else None
-        if isinstance(event, Chunk) and isinstance(last, Chunk):
-            self._waiting[-1] = Chunk(text=last.text + event.text)
-        elif isinstance(event, Progress) and isinstance(last, Progress) and len(self._waiting) >= BACKLOG:
+        if isinstance(event, Chunk):
+            self._join(event)
+        elif self._overtakes(event):
             self._waiting[-1] = event
         else:
             self._waiting.append(event)
@@ -85,42 +93,71 @@ class Report:
         self._news.set()
 
     async def deliver(self) -> None:
-        """Send events as they come, streamed text once per beat, until the end."""
+        """Send events as they come, text in turn with a beat after each piece, until the end."""
         while self._waiting or not self._ended.is_set():
-            await self._news.wait()
-            self._news = anyio.Event()
-            streamed = any(isinstance(event, Chunk) for event in self._waiting)
-            while self._waiting:
-                await self._send(self._waiting.popleft())
-            if streamed:
-                with anyio.move_on_after(BEAT):
-                    await self._ended.wait()
+            with anyio.move_on_after(SILENCE) as silence:
+                await self._news.wait()
+            if silence.cancelled_caught and self._token is not None:
+                await self._advance(self._done, f"{self._doing}, {anyio.current_time() - self._began:.0f} s")
+            await self._empty()
+
+    async def _empty(self) -> None:
+        self._news = anyio.Event()
+        pieces = 0
+        while self._waiting:
+            event = self._waiting.popleft()
+            pieces += isinstance(event, Chunk)
+            await self._send(event)
+        if pieces:
+            with anyio.move_on_after(BEAT * pieces):
+                await self._ended.wait()
 
     def _hears(self, event: Event) -> bool:
-        return event.level in self._levels if isinstance(event, Log) else self._progress
+        return event.level in self._levels if isinstance(event, Log) else self._token is not None
+
+    def _join(self, chunk: Chunk) -> None:
+        """Text keeps its order within a source; beside other events it moves by a beat at most."""
+        for place, event in enumerate(self._waiting):
+            if isinstance(event, Chunk) and event.source == chunk.source:
+                self._waiting[place] = Chunk(text=event.text + chunk.text, source=chunk.source)
+                return
+        self._waiting.append(chunk)
+
+    def _overtakes(self, event: Event) -> bool:
+        full = len(self._waiting) >= BACKLOG
+        return full and isinstance(event, Progress) and isinstance(self._waiting[-1], Progress)
 
     async def _send(self, event: Event) -> None:
         match event:
             case Progress():
                 self._total, self._measured = event.total, True
+                self._doing = event.message or self._doing
                 await self._advance(event.done, event.message)
             case Chunk():  # counted until the pipeline itself says how far it is
-                await self._advance(self._done + (not self._measured), event.text)
+                source = {"source": event.source} if event.source else {}
+                await self._advance(self._done + (not self._measured), event.text, {TEXT: source})
             case Log():
                 await self._log(event)
             case _:
                 raise TypeError(f"{event.kind} is not reported, but acted on")
 
-    async def _advance(self, done: float, message: str | None) -> None:
+    async def _advance(self, done: float, message: str | None, meta: Json | None = None) -> None:
         """Send progress. Its value MUST rise each time (MCP, utilities/progress), if only by a hair."""
         least = math.nextafter(self._done, math.inf) if self._sent else self._done
         self._done, self._sent = max(least, done) if math.isfinite(done) else least, True
         total = self._total if self._total is not None and self._done <= self._total < math.inf else None
-        await self._request.session.report_progress(self._done, total, message)
+        if self._token is not None:
+            params = types.ProgressNotificationParams(
+                progress_token=self._token, progress=self._done, total=total, message=message, _meta=meta
+            )
+            await self._notify(types.ProgressNotification(params=params))
 
     async def _log(self, event: Log) -> None:
         line = types.LoggingMessageNotificationParams(level=event.level, data=event.data, logger=event.logger)
-        notification = types.LoggingMessageNotification(params=line)
+        await self._notify(types.LoggingMessageNotification(params=line))
+
+    async def _notify(self, notification: types.ServerNotification) -> None:
+        """Send on the stream of the request."""
         await self._request.session.send_notification(notification, self._request.request_id)
 
 

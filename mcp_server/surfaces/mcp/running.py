@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import anyio
 import mcp_types as types
-import orjson
 from mcp.shared.exceptions import MCPError
 from starlette.datastructures import Headers
 
+from ...catalog import Stage
+from ...errors import Conflict
 from ...models import Answers, Caller, Client, Emit, Event, Json, Notice, Question, Run, Verb
 from ...runs import Live
 from ...server import Server
 from .asking import answers_to, asked, can_be_asked, capabilities, parked, pushed, question_of, run_of
 from .changes import Changes
 from .eras import Request, is_modern
+from .patience import EVER, Patience, handed
 from .reports import reported
+from .results import unfinished
+from .tasks import created
 
 
 class Waiting(Exception):
-    """The run waits for an answer that this request did not bring; `result` asks for it in MCP's way."""
+    """The run has not ended: it waits for an answer that this request did not bring, or outlasts the request.
+
+    `result` is what the client gets now: MCP's way to ask, a task, or the id of the run.
+    """
 
     def __init__(self, result: Json) -> None:
         super().__init__()
@@ -41,31 +49,49 @@ class Running:
         *,
         verb: Verb = "call",
         timeout: float | None = None,
+        version: int | None = None,
+        stage: Stage | None = None,
+        key: str | None = None,
+        patience: Patience = EVER,
     ) -> Run:
         """Run to the end, or go on with the run that this request answers.
 
-        Raises `Waiting` if the caller has to answer first, `MCPError` if the pipeline raised one, and what
-        `Runs.start` raises.
+        Raises `Waiting` if the caller has to answer first, and if the run takes longer than `patience`;
+        `MCPError` if the pipeline raised one; and what `Runs.start` raises.
         """
-        async with reported(request) as emit:
-            listener = self._listener(request, emit)
+        async with reported(request, name) as emit:
+            listener = self._listener(request, params, emit)
             if params.request_state is None:
                 client = Client(capabilities=capabilities(request), headers=self._headers(request))
                 live = await self._server.runs.start(
-                    caller, name, inputs, verb=verb, client=client, timeout=timeout, listener=listener
+                    caller,
+                    name,
+                    inputs,
+                    verb=verb,
+                    client=client,
+                    timeout=timeout,
+                    listener=listener,
+                    version=version,
+                    stage=stage,
+                    key=key,
                 )
             else:
                 live = self._resumed(caller, params, listener)
-            question = await self._server.runs.attend(live)
+            question = await self._server.runs.attend(live, patience.seconds)
+            if not live.run.ended and live.listener is listener:  # another request may listen to the same run
+                live.listener = self._afterwards
         if question is not None:
             raise Waiting(self._asked(request, live, question))
+        if not live.run.ended or (patience.at_once and live.lasting):
+            raise Waiting(self._outlasted(live.run, patience))
         return checked(live.run)
 
     def _resumed(self, caller: Caller, params: types.InputResponseRequestParams, listener: Emit) -> Live:
         """The run that waits for this request, with the answers it brings; without them it waits on."""
         state = params.request_state or ""
         live = self._server.runs.find(caller, run_of(state))
-        live.listener = listener
+        if live.run.finished is None:
+            live.listener = listener
         if question := question_of(live, state):
             answers = answers_to(question, params.input_responses)
             if answers is not None:
@@ -78,15 +104,27 @@ class Running:
             raise MCPError(types.INVALID_REQUEST, "This needs a client that can be asked for input.")
         if is_modern(request) and can_be_asked(request, question):
             return asked(live, question)
-        text = {"type": "text", "text": parked(live, question)}
-        # An error, because without one the structured content would have to fit the tool's output schema.
-        return {"content": [text], "isError": True, "resultType": "complete"}
+        return unfinished(live.run, parked(live, question))
 
-    def _listener(self, request: Request, emit: Emit) -> Emit:
+    def _outlasted(self, run: Run, patience: Patience) -> Json:
+        return (
+            created(run, self._server.settings.keep_days) if patience.task else unfinished(run, handed(run))
+        )
+
+    async def _afterwards(self, event: Event) -> None:
+        """What is heard of a run once its request was answered."""
+        if isinstance(event, Notice) and event.what != "stream":
+            await self._changes.announce(event)
+
+    def _listener(self, request: Request, params: types.InputResponseRequestParams, emit: Emit) -> Emit:
         async def hear(event: Event) -> Answers | None:
             match event:
                 case Question():
-                    return await pushed(request, event)
+                    if (known := told_before(params, event)) is not None:
+                        return known
+                    with anyio.move_on_after(self._server.settings.answer_timeout):
+                        return await pushed(request, event)
+                    return {}  # nobody answered in time
                 case Notice(what="stream"):
                     if request.close_sse_stream is not None:
                         await request.close_sse_stream()
@@ -107,14 +145,19 @@ class Running:
         return {name.lower(): headers[name] for name in names if name in headers}
 
 
+def told_before(params: types.InputResponseRequestParams, question: Question) -> Answers | None:
+    """The answers to a run's first question if the request that began it brought them along."""
+    first = params.request_state is None and question.number == 1
+    return answers_to(question, params.input_responses) if first else None
+
+
 def checked(run: Run) -> Run:
-    """The same run. Raises `MCPError` if its pipeline asked for a protocol error."""
+    """The same run, ended. Raises `MCPError` if its pipeline asked for a protocol error.
+
+    Raises `Conflict` if it was cancelled, be it by another request or before this one came.
+    """
+    if run.status == "cancelled":
+        raise Conflict(f"Run {run.id} was cancelled. Call {run.pipeline} again to start anew.")
     if run.result is not None and (fault := run.result.fault):
         raise MCPError(fault.code, fault.message, data=fault.data)
     return run
-
-
-def blocks(run: Run) -> list[Json]:
-    """The content of an ended run."""
-    assert run.result is not None, "only a cancelled run has no result, and nobody waits for that"
-    return orjson.loads(run.result.content)

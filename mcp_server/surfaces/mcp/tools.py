@@ -1,112 +1,151 @@
-"""Listing and calling tools: the pipelines' and the management verbs."""
+"""Listing and calling tools: the pipelines' and the management tools."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import mcp_types as types
-import orjson
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
+from starlette.requests import HTTPConnection
 
-from ...catalog.entries import Entry
+from ...catalog import Stage
 from ...errors import Invalid, NotFound, ServerError
-from ...models import Caller, Json, Run
+from ...models import Caller, Json, Options
 from ...server import Server
 from .eras import Request
-from .manage import TOOLS, Management
-from .running import Running, Waiting, blocks
+from .manage import RUN_PIPELINE, Management
+from .pages import page
+from .patience import patience_of
+from .results import answer, failure, joined
+from .running import Running, Waiting
+from .search_tools import missing
+from .toolsets import Toolset, Toolsets
+from .views import Invocation
 
 PATIENCE = 8.0
 """Seconds a list of tools waits for pipelines that still load; clients give up on a server after 10."""
 
-PAGE = 1000
-"""Tools per page of a list."""
-
-VERSION = "haystack-mcp-server/version"
-"""Where a tool says in `_meta` which version of its pipeline serves."""
-
-RUN = "haystack-mcp-server/run"
-"""Where a result says in `_meta` which run of which version it comes from."""
-
-
 TIMEOUT = "haystack-mcp-server/timeout"
 """Where a call may say in `_meta` how many seconds it may take."""
 
+KEY = "haystack-mcp-server/idempotency-key"
+"""Where a call may say in `_meta` by which key it is known if it is sent again."""
+KEY_LIMIT = 256
+
 
 class Tools:
-    """The handlers of `tools/list` and `tools/call`."""
+    """The handlers of `tools/list` and `tools/call`. What they serve depends on the address only."""
 
     def __init__(self, server: Server, running: Running) -> None:
-        self._server = server
+        self._catalog = server.catalog
         self._management = Management(server)
         self._running = running
-        self._seen: object = None
-        self._tools: dict[str, Json] = {}
+        self._deadline = server.settings.soft_deadline
+        self.toolsets = Toolsets(server)
 
     async def list(self, request: Request, params: types.PaginatedRequestParams) -> HandlerResult:
-        """One page of the tools, in the order of their names, the management tools last.
-
-        It may not be cached: a client that listens hears of changes, one that does not would miss them.
-        """
-        await self._server.catalog.ready(PATIENCE)
-        tools = [*self._current().values()]
-        start = page_start(params.cursor, len(tools))
-        page: Json = {"tools": tools[start : start + PAGE], "ttlMs": 0, "cacheScope": "public"}
-        if start + PAGE < len(tools):
-            page["nextCursor"] = str(start + PAGE)
-        return page | {"resultType": "complete"}
+        """One page of the tools, in the order of their names, the management tools last."""
+        await self._catalog.ready(PATIENCE)
+        tools = [*self.toolsets.view(self.toolset(request)).tools.values()]
+        return page("tools", tools, params.cursor)
 
     async def call(self, request: Request, params: types.CallToolRequestParams) -> HandlerResult:
         """Call a tool. Raises `MCPError` for an unknown one; any other refusal is a result with `isError`."""
-        caller, arguments = Caller(origin="mcp"), params.arguments or {}
+        toolset, arguments = self.toolset(request), params.arguments or {}
         try:
-            if params.name in self._management.verbs:
-                return answer(await self._management.call(params.name, caller, arguments))
-            return await self._run(request, params, caller, arguments)
+            if params.name not in self._management or not toolset.manages(params.name):
+                return await self._call_pipeline(request, params, toolset, arguments)
+            self._management.check(params.name, arguments)
+            if params.name == RUN_PIPELINE:
+                return await self._run_pipeline(request, params, toolset, arguments)
+            view, key = partial(self.toolsets.view, toolset), wanted_key(request)
+            invocation = Invocation(caller(), arguments, view, key)
+            return answer(await self._management.call(params.name, invocation))
         except ServerError as error:
             return failure(str(error))
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
-        """The input schema of a tool, None if there is no such tool now."""
-        tool = self._current().get(name)
+        """The input schema of a tool in the list at `/mcp`; None for any other.
+
+        What it says of header parameters is enforced, which only a client that saw the list can know.
+        """
+        tool = self.toolsets.view(self.toolsets.named(None)).tools.get(name)
         return tool and tool["inputSchema"]
 
-    async def _run(
-        self, request: Request, params: types.CallToolRequestParams, caller: Caller, arguments: Json
+    async def _call_pipeline(
+        self, request: Request, params: types.CallToolRequestParams, toolset: Toolset, arguments: Json
     ) -> HandlerResult:
+        """Call the pipeline whose tool was called, listed or not."""
         try:
-            if (await self._server.catalog.find(params.name)).options.hidden:
-                raise NotFound
+            options = await self._check(params.name, toolset)
         except NotFound:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}") from None
+        return await self._run(request, params, params.name, arguments, options)
+
+    async def _run_pipeline(
+        self, request: Request, params: types.CallToolRequestParams, toolset: Toolset, arguments: Json
+    ) -> HandlerResult:
+        """Call the pipeline that the arguments of `run_pipeline` name."""
+        number, stage = arguments.get("version"), arguments.get("stage")
+        version = int(number) if number else None
+        options = await self._check(arguments["name"], toolset, version, stage)
+        inputs = arguments.get("arguments", {})
+        return await self._run(request, params, arguments["name"], inputs, options, version, stage)
+
+    async def _check(
+        self, name: str, toolset: Toolset, version: int | None = None, stage: Stage | None = None
+    ) -> Options:
+        """What the pipeline declares. Raises `NotFound` if it cannot be run here, and as `Catalog.find`."""
+        entry = await self._catalog.find(name, version, stage)
+        if not toolset.reaches(entry.options):
+            raise missing(name)
+        return entry.options
+
+    async def _run(
+        self,
+        request: Request,
+        params: types.CallToolRequestParams,
+        name: str,
+        inputs: Json,
+        options: Options,
+        version: int | None = None,
+        stage: Stage | None = None,
+    ) -> HandlerResult:
+        timeout = wanted_timeout(request)
+        # a client that says how long the call may take waits that long
+        patience = patience_of(request, options.task, self._deadline if timeout is None else None)
         try:
-            timeout = wanted_timeout(request)
-            run = await self._running.run(request, params, caller, params.name, arguments, timeout=timeout)
+            run = await self._running.run(
+                request,
+                params,
+                caller(),
+                name,
+                inputs,
+                timeout=timeout,
+                version=version,
+                stage=stage,
+                key=wanted_key(request),
+                patience=patience,
+            )
         except Waiting as waiting:
             return waiting.result
         return joined(run)
 
-    def _current(self) -> dict[str, Json]:
-        """The tools by name, made once per snapshot of the catalog."""
-        snapshot = self._server.catalog.snapshot
-        if snapshot is not self._seen:
-            self._seen = snapshot
-            pipelines = (described(snapshot.entries[tool["name"]], tool) for tool in snapshot.tools)
-            self._tools = {tool["name"]: tool for tool in (*pipelines, *TOOLS)}
-        return self._tools
+    def toolset(self, request: Request) -> Toolset:
+        """The toolset of the address that this request came to."""
+        http = request.request  # None over stdio
+        return self.toolsets.named(
+            http.path_params.get("toolset") if isinstance(http, HTTPConnection) else None
+        )
 
 
-def page_start(cursor: str | None, total: int) -> int:
-    """Where the page begins. Raises `MCPError` for a cursor we did not give (MCP, utilities/pagination)."""
-    if cursor is None:
-        return 0
-    start = int(cursor) if cursor.isascii() and cursor.isdecimal() and len(cursor) < 10 else -1
-    if start not in range(PAGE, total, PAGE):
-        raise MCPError(types.INVALID_PARAMS, "Unknown cursor; list again from the start.")
-    return start
+def caller() -> Caller:
+    """Who calls."""
+    return Caller(origin="mcp")
 
 
 def wanted_timeout(request: Request) -> float | None:
@@ -120,33 +159,9 @@ def wanted_timeout(request: Request) -> float | None:
             raise Invalid(f"`{TIMEOUT}` in `_meta` must be a number of seconds above 0.")
 
 
-def described(entry: Entry, tool: Json) -> Json:
-    """The tool with the version it belongs to."""
-    assert entry.version is not None, "a tool comes from a version"
-    version = {"number": entry.version.number, "digest": entry.version.digest}
-    return {**tool, "_meta": {**tool.get("_meta", {}), VERSION: version}}
-
-
-def joined(run: Run) -> Json:
-    """The result of a run, as the host rendered it."""
-    assert run.result is not None, "an ended run has a result"
-    result: Json = {
-        "content": blocks(run),
-        "isError": run.result.is_error,
-        "_meta": {RUN: {"id": run.id, "version": run.version, "digest": run.digest}},
-        "resultType": "complete",
-    }
-    if run.result.structured is not None:
-        result["structuredContent"] = orjson.loads(run.result.structured)
-    return result
-
-
-def answer(structured: Json) -> Json:
-    """A result with structured content, and the same as text for clients that show nothing else."""
-    text = {"type": "text", "text": orjson.dumps(structured).decode()}
-    return {"content": [text], "structuredContent": structured, "isError": False, "resultType": "complete"}
-
-
-def failure(text: str) -> Json:
-    """A result that says what to change; `resultType` is for the modern era, the older one leaves it out."""
-    return {"content": [{"type": "text", "text": text}], "isError": True, "resultType": "complete"}
+def wanted_key(request: Request) -> str | None:
+    """The idempotency key of the call, None if it has none. Raises `Invalid`."""
+    key = (request.meta or {}).get(KEY)
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_LIMIT):
+        raise Invalid(f"`{KEY}` in `_meta` must be a string of 1 to {KEY_LIMIT} characters.")
+    return key

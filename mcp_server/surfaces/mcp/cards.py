@@ -1,0 +1,127 @@
+"""The server's own resources: the card and the source of each pipeline, runs, and what runs left."""
+
+from __future__ import annotations
+
+import orjson
+
+from ...artifacts import TEMPLATE as ARTIFACT
+from ...errors import NotFound
+from ...models import Caller, Json
+from ...pipelines.diagrams import ADDRESS as DIAGRAM
+from ...pipelines.diagrams import MERMAID
+from ...pipelines.uris import Template
+from ...server import Server
+from .run_tools import detailed
+
+JSON = "application/json"
+CARD = Template("pipeline://{name}")
+SOURCE = Template("pipeline://{name}/source/{+path}")
+RUN = Template("run://{run_id}")
+TEMPLATES: tuple[Json, ...] = (
+    {
+        "uriTemplate": CARD.text,
+        "name": "pipeline",
+        "title": "Pipeline card",
+        "description": "What a pipeline does and takes, which version serves, how it is doing.",
+        "mimeType": JSON,
+    },
+    {
+        "uriTemplate": DIAGRAM.text,
+        "name": "pipeline_diagram",
+        "title": "Pipeline diagram",
+        "description": "The components of a Haystack pipeline and their connections, as a Mermaid diagram.",
+        "mimeType": MERMAID,
+    },
+    {
+        "uriTemplate": SOURCE.text,
+        "name": "pipeline_source",
+        "title": "Pipeline source",
+        "description": "A file of the version that serves.",
+        "mimeType": "text/plain",
+    },
+    {
+        "uriTemplate": RUN.text,
+        "name": "run",
+        "title": "Run",
+        "description": "How one of your runs is doing, what it asks, what it gave.",
+        "mimeType": JSON,
+    },
+    {
+        "uriTemplate": ARTIFACT,
+        "name": "run_artifact",
+        "title": "Artifact of a run",
+        "description": "What a run left beside its answer, in parts if it is large.",
+    },
+)
+
+TOLD = ("title", "inputSchema", "outputSchema", "annotations")
+"""What a card holds of a pipeline's tool, beside its status."""
+
+
+class Cards:
+    """Reads and completes them. All of them are made on reading."""
+
+    def __init__(self, server: Server) -> None:
+        self._catalog = server.catalog
+        self._runs = server.runs
+
+    async def read(self, caller: Caller, uri: str) -> Json | None:
+        """The one content of a resource; None for a URI that is none of the server's own.
+
+        Raises `NotFound` for what is not there or not for this caller, `Unavailable` for a source.
+        """
+        if uri.startswith("run:"):
+            return await self._run(caller, uri)
+        if values := CARD.values(uri):
+            return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(await self._card(**values)).decode()}
+        if values := SOURCE.values(uri):
+            return {"uri": uri, "mimeType": "text/plain", "text": await self._source(caller, **values)}
+        return None
+
+    async def complete(self, caller: Caller, of: str, argument: str, given: Json) -> list[str]:
+        """All values a variable of one of the templates can have now; none for ids of runs."""
+        match of, argument:
+            case ((CARD.text | DIAGRAM.text | SOURCE.text), "name"):
+                return [status.name for status in self._catalog.statuses()]
+            case SOURCE.text, "path" if "name" in given and may_read_source(caller):
+                return sorted((await self._catalog.source(given["name"])).files)
+            case _:
+                return []
+
+    async def _run(self, caller: Caller, uri: str) -> Json:
+        values = RUN.values(uri)
+        if values is None:
+            return (await self._runs.part(caller, uri)).wire(uri)
+        identity = values["run_id"]
+        view = detailed(await self._runs.past.run(caller, identity), self._runs.live(identity))
+        return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(view).decode()}
+
+    async def _card(self, name: str) -> Json:
+        if name not in self._catalog.snapshot.entries:
+            await self._catalog.ready()
+        status = self._catalog.status(name).model_dump(mode="json", exclude_none=True)
+        statistics = {key: status.pop(key) for key in ("calls", "errors", "uptime")}
+        entry = self._catalog.snapshot.entries[name]
+        tool = entry.manifest.tool if entry.manifest else {}
+        about = {key: value for key, value in tool.items() if key in TOLD}
+        return {**status, **about, "statistics": statistics}
+
+    async def _source(self, caller: Caller, name: str, path: str) -> str:
+        if not may_read_source(caller):
+            raise NotFound(f"There is no pipeline named {name[:64]}.")
+        files = (await self._catalog.source(name)).files
+        if path not in files:
+            raise NotFound(f"{name} has no file {path[:200]}.")
+        return files[path].decode()
+
+
+def may_read_source(caller: Caller) -> bool:
+    """True for callers that may deploy: all of them, as long as the server knows no keys."""
+    return True
+
+
+def card_entry(tool: Json) -> Json:
+    """The card of a pipeline as MCP lists it."""
+    name: str = tool["name"]
+    entry = {"uri": CARD.uri(name=name), "name": name, "title": tool.get("title", name), "mimeType": JSON}
+    return {**entry, "description": f"The card of the pipeline {name}: schemas, version, statistics."}

@@ -1,0 +1,159 @@
+"""The management tools of runs: how one is doing, answering what it asks, stopping it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import anyio
+import orjson
+
+from ...errors import Conflict, Invalid
+from ...models import Answers, Json, Progress, Question, Run
+from ...runs import Live
+from ...server import Server
+from ...store.changes import packed
+from .schemas import OBJECT, STRING, described, gives, takes, tool
+from .views import Invocation
+
+RUN = gives({"run_id": STRING, "status": STRING, "question": OBJECT, "result": OBJECT})
+"""What a client needs to know of the answers; they tell more. Kept short, as every list holds it thrice."""
+ACTIONS = ("accept", "decline", "cancel")
+PATIENCE = 45.0
+"""Seconds `answer_run` waits for what follows; clients give up on a call after 60."""
+INPUTS = 16 * 1024
+"""Bytes of a run's inputs up to which they are shown."""
+PIECE = 32 * 1024
+"""Bytes of an artifact in one answer: far less than a client cuts off, also after they became JSON."""
+
+
+class RunTools:
+    """Each method gives a structured answer, or raises a `ServerError`."""
+
+    def __init__(self, server: Server) -> None:
+        self._runs = server.runs
+        self._stepwise = server.stepwise
+
+    async def show(self, call: Invocation) -> Json:
+        """How one run is doing, what it asks, what it gave; or a piece of an artifact, given its address."""
+        address: str = call.arguments["run_id"]
+        if address.startswith("run://"):
+            return (await self._runs.part(call.caller, address, PIECE)).wire(address)
+        return detailed(await self._runs.past.run(call.caller, address), self._runs.live(address))
+
+    async def answer(self, call: Invocation) -> Json:
+        """Answer what a run asks, then wait for its end or its next question."""
+        live = self._find(call)
+        question = live.question
+        if question is None:
+            raise Conflict(f"Run {live.run.id} is not waiting for an answer.")
+        live.answer(completed(question, call.arguments["answers"]))
+        with anyio.move_on_after(PATIENCE):
+            await live.next()
+        return detailed(live.run, live)
+
+    async def cancel(self, call: Invocation) -> Json:
+        """Stop a run."""
+        identity: str = call.arguments["run_id"]
+        if (await self._runs.past.run(call.caller, identity)).verb == "step":
+            await self._stepwise.cancel(call.caller, identity)
+            return detailed(await self._runs.past.run(call.caller, identity))
+        return detailed(await self._runs.cancel(call.caller, identity))
+
+    def _find(self, call: Invocation) -> Live:
+        return self._runs.find(call.caller, call.arguments["run_id"])
+
+
+def detailed(run: Run, live: Live | None = None) -> Json:
+    """A run as its caller sees it: how far it is, what it asks while it waits, what it gave."""
+    view = shown(run)
+    if live and live.question:
+        view["question"] = dict(live.question.requests)
+    if live and live.progress:
+        view["progress"] = advanced(live.progress)
+    if run.has_inputs and len(packed(run.inputs)) <= INPUTS:
+        view["inputs"] = run.inputs
+    return view | gave(run)
+
+
+def advanced(progress: Progress) -> Json:
+    """How far a run is, as numbers and in percent if it knows its end."""
+    told = progress.model_dump(exclude={"kind"}, exclude_none=True)
+    return told | ({"percent": round(100 * progress.done / progress.total, 1)} if progress.total else {})
+
+
+def shown(run: Run) -> Json:
+    """A run as a list shows it."""
+    view: Json = {
+        "run_id": run.id,
+        "pipeline": run.pipeline,
+        "version": str(run.version),
+        "status": run.status,
+        "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="milliseconds"),
+        "seconds": round((run.finished or time.time()) - run.started, 3),
+    }
+    return view | ({"error": run.error} if run.error else {})
+
+
+def gave(run: Run) -> Json:
+    """What a run gave, if it has ended and that was recorded."""
+    if run.result is None:
+        return {}
+    content = {"content": orjson.loads(run.result.content)}
+    structured = run.result.structured
+    return content if structured is None else content | {"result": orjson.loads(structured)}
+
+
+def completed(question: Question, given: Json) -> Answers:
+    """Answers in wire form from what a caller wrote: a form's fields, a text, a list, or the form itself.
+
+    Raises `Invalid` that names a key which is missing or was not asked.
+    """
+    if given.keys() != question.requests.keys():
+        raise Invalid(f"`answers` must be an object with {', '.join(question.requests)}, and nothing else.")
+    return {key: wire(question.requests[key]["method"], value) for key, value in given.items()}
+
+
+def wire(method: str, value: Any) -> Json:
+    """One answer as the MCP result of that method."""
+    given = cast(Json, value) if isinstance(value, dict) else None
+    if method == "roots/list":
+        return {"roots": value} if given is None else given
+    if method == "sampling/createMessage":
+        return {"content": {"type": "text", "text": value}} if given is None else given
+    if given is None:
+        return {"action": value if value in ACTIONS else "cancel"}
+    return given if given.get("action") in ACTIONS else {"action": "accept", "content": given}
+
+
+RUN_ID: Json = {"run_id": described(STRING, "Id of a run, as a result named it.")}
+ANSWERS = described(OBJECT, "By key of the question: the form's fields, or decline or cancel.")
+TOOLS: tuple[Json, ...] = (
+    tool(
+        "get_run",
+        "Run status",
+        "Tells how a run is doing, what it asks while it waits, and what it gave.",
+        takes(RUN_ID, "run_id"),
+        RUN,
+        readOnlyHint=True,
+        idempotentHint=True,
+    ),
+    tool(
+        "answer_run",
+        "Answer run",
+        "Answers what a waiting run asks, then returns its result or its next question.",
+        takes(RUN_ID | {"answers": ANSWERS}, "run_id", "answers"),
+        RUN,
+        openWorldHint=True,
+    ),
+    tool(
+        "cancel_run",
+        "Cancel run",
+        "Stops a run that is going on or waits.",
+        takes(RUN_ID, "run_id"),
+        gives({"run_id": STRING, "status": STRING}),
+        destructiveHint=True,
+        idempotentHint=True,
+    ),
+)

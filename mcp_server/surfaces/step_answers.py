@@ -1,0 +1,139 @@
+"""Answers and errors of the step routes, in the shape their seed gives them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..errors import Conflict, Invalid, NotFound, ServerError, Unanswered
+from ..models import Caller, Json
+from ..stepwise import Stepwise
+from ..stepwise.showing import moment
+from ..store.tree import Walk
+
+CODES: tuple[tuple[type[ServerError], int, str], ...] = (
+    (NotFound, 404, "pipeline_not_found"),
+    (Invalid, 400, "validation_error"),
+    (Conflict, 409, "invalid_state_transition"),
+    (Unanswered, 502, "llm_provider_error"),
+    (ServerError, 500, "storage_error"),
+)
+"""Which refusal has which status and code; the first that fits."""
+
+B = TypeVar("B", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a route gives: a body, its status, the run it is about."""
+
+    body: Json
+    status: int
+    walk: Walk
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Refused(Exception):
+    """A refusal in the seed's own terms."""
+
+    def __init__(self, status: int, code: str, message: str, details: Json | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details or {}
+
+
+Handler = Callable[[Request, Caller], Awaitable[Answer]]
+
+
+def answering(handler: Handler, stepwise: Stepwise) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of a handler: its answer with the seed's headers, its refusal in the seed's shape."""
+
+    async def answer(request: Request) -> Response:
+        started, caller = time.perf_counter(), Caller(origin="rest")
+        try:
+            given = await handler(request, caller)
+        except Refused as refused:
+            return refusal(request, refused, started)
+        except ServerError as error:
+            return refusal(request, await told(request, error, caller, stepwise), started)
+        headers = {
+            "X-Pipeline-Run-ID": given.walk.id,
+            "X-Pipeline-State-Version": str(given.walk.revision),
+            **common(started),
+            **given.headers,
+        }
+        return JSONResponse(given.body, given.status, headers)
+
+    return answer
+
+
+async def told(request: Request, error: ServerError, caller: Caller, stepwise: Stepwise) -> Refused:
+    """The refusal of the core in the seed's terms; it tells a step in progress from other conflicts."""
+    status, code = next((status, code) for kind, status, code in CODES if isinstance(error, kind))
+    details: Json = {}
+    if isinstance(error, Conflict):
+        walk = await stepwise.find(caller, str(request.path_params["run_id"]))
+        details = {"current_step": walk.head.step if walk.head else None, "step_status": walk.status.upper()}
+        code = "step_in_progress" if walk.status == "running" else code
+    return Refused(status, code, str(error), details)
+
+
+def refusal(request: Request, refused: Refused, started: float) -> Response:
+    """The seed's error."""
+    body = {
+        "error": refused.code,
+        "message": refused.message,
+        "details": refused.details,
+        "timestamp": moment(time.time()),
+        "request_id": request.state.request_id,
+    }
+    return JSONResponse(body, refused.status, common(started))
+
+
+def common(started: float) -> dict[str, str]:
+    """What every answer says of itself: the state of a run is never cached."""
+    taken = round(1000 * (time.perf_counter() - started))
+    return {"X-Processing-Time-Ms": str(taken), "Cache-Control": "no-cache, no-store"}
+
+
+async def body_of(request: Request, model: type[B]) -> B:
+    """The posted JSON object; nothing at all is an empty one. Raises `Refused` with the field at fault."""
+    try:
+        given: Any = orjson.loads(await request.body() or b"{}")
+        return model.model_validate(given)
+    except orjson.JSONDecodeError:
+        raise Refused(400, "validation_error", "The body must be a JSON object.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "body"
+        missing = first["type"] == "missing"
+        message = f"{name} is required" if missing else f"{name}: {first['msg']}"
+        details: Json = {"field": name, "constraint": "required" if missing else first["msg"]}
+        raise Refused(400, "validation_error", message, details) from None
+
+
+def number(request: Request, name: str, default: int) -> int:
+    """A query parameter that is a number from 1."""
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
+        details: Json = {"field": name, "constraint": "a whole number from 1"}
+        raise Refused(400, "validation_error", f"{name} must be a whole number from 1", details)
+    return int(text)
+
+
+def flag(request: Request, name: str, *, default: bool) -> bool:
+    """A query parameter that is true or false."""
+    text = request.query_params.get(name, str(default)).lower()
+    if text not in ("true", "false", "1", "0"):
+        details: Json = {"field": name, "constraint": "true or false"}
+        raise Refused(400, "validation_error", f"{name} must be true or false", details)
+    return text in ("true", "1")
