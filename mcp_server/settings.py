@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from .errors import Unusable
+from .models import Recording
 
 FILE = Path("mcp-server.toml")
 DOTENV = Path(".env")
@@ -48,6 +49,18 @@ class Settings(BaseSettings):
         None,
         description="Where the server keeps its own files. Default: a place in user data, one per folder.",
     )
+    store: str | None = Field(
+        None,
+        description="The database: `sqlite:///PATH` or `postgresql+psycopg://…`. Default: in the state.",
+    )
+    record: Recording = Field(
+        "full", description="What history keeps of runs: all, `meta` (no inputs and results), or `none`."
+    )
+    keep_runs: int = Field(100_000, ge=0, description="Ended runs that history keeps.")
+    keep_days: int = Field(30, ge=1, description="Days that history keeps ended runs.")
+    keep_bytes: int = Field(
+        2 * 1024 * 1024 * 1024, ge=0, description="Bytes of inputs, results and artifacts that history keeps."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(1416, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -66,8 +79,19 @@ class Settings(BaseSettings):
     shared_headers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="HTTP headers that pipelines may see: their names, separated by commas."
     )
+    tool_mode: Literal["auto", "direct", "search"] = Field(
+        "auto", description="Whether pipelines are listed as tools, or searched; auto lists up to 20."
+    )
+    toolsets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Toolsets that /mcp, /sse and stdio serve: tags, separated by commas. Default: all."
+    )
     call_timeout: float = Field(
         300.0, gt=0, description="Seconds a call may take unless its pipeline says otherwise."
+    )
+    soft_deadline: float = Field(
+        45.0,
+        gt=0,
+        description="Seconds after which a call is answered with the id of its run, which goes on.",
     )
     answer_timeout: float = Field(
         900.0, gt=0, description="Seconds a run waits for the answer to a question before it goes on without."
@@ -75,17 +99,27 @@ class Settings(BaseSettings):
     max_timeout: float = Field(
         3600.0, gt=0, description="Longest timeout a pipeline or a caller may ask for."
     )
+    idle_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds without a call after which a version out of production is unloaded.",
+    )
     load_timeout: float = Field(120.0, gt=0, description="Seconds a pipeline may take to load.")
     threads: int = Field(32, ge=1, description="Threads in a host for pipelines that block.")
+    text_limit: int = Field(
+        80_000, ge=1024, description="Bytes of text a result may show; a longer one becomes an artifact."
+    )
     result_limit: int = Field(
-        4 * 1024 * 1024, ge=1024, description="Bytes a result may have; a larger one is an error."
+        32 * 1024 * 1024,
+        ge=1024,
+        description="Bytes a result may have with its artifacts; a larger one is an error.",
     )
     drain_timeout: float = Field(
         20.0, ge=0, description="Seconds that calls in flight get when the server stops."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
 
-    @field_validator("env", "allowed_hosts", "allowed_origins", "shared_headers", mode="before")
+    @field_validator("env", "allowed_hosts", "allowed_origins", "shared_headers", "toolsets", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         """`A,B` as a shell writes it, or a list as the file does."""
@@ -114,6 +148,13 @@ class Settings(BaseSettings):
         real = (self.folder or Path.cwd()).resolve()
         key = hashlib.sha256(str(real).encode()).hexdigest()[:12]
         return Path(platformdirs.user_data_dir("mcp-server")) / f"{real.name}-{key}"
+
+    def database(self) -> Path | str:
+        """Where the store is: a file of SQLite, or the URL of another database."""
+        if self.store is None:
+            return self.state_folder() / "state.db"
+        path = self.store.removeprefix("sqlite:///")
+        return self.store if path == self.store else Path(path).absolute()
 
     def variable(self, name: str) -> str | None:
         """What a pipeline gets for the variable `name`: the environment's value, else the one in `.env`.

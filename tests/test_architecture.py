@@ -22,9 +22,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
     {"errors", "models", "settings", "content"},
-    {"pipelines", "store"},
+    {"pipelines", "store", "clients", "lint"},
     {"engines", "access", "limits", "telemetry"},
-    {"catalog", "runs"},
+    {"catalog", "runs", "artifacts", "stepwise"},
     {"server"},
     {"surfaces"},
     {"guard"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = README + "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
 EXAMPLES = ROOT / "examples"
+SHORT = "01a1…"
+"""How the README writes the id of a run."""
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
@@ -91,24 +94,89 @@ def test_the_two_commands_of_a_newcomer_come_first_and_are_one_line_each() -> No
     assert second.rstrip().endswith("pytest")
 
 
+def section(title: str) -> str:
+    """The text under a heading of the README."""
+    return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def calls(text: str) -> list[tuple[str, str, str]]:
+    """The calls shown in it: tool, arguments, answer."""
+    return re.findall(r"^(\w+) (\{.*\})\n→ (.*)$", text, re.MULTILINE)
+
+
+def deploy(folder: Path, name: str, title: str) -> None:
+    """Put the first wrapper of a section into the folder."""
+    (folder / name).mkdir()
+    wrapper = re.findall(r"```python\n(.*?)```", section(title), re.DOTALL)[0]
+    (folder / name / "pipeline_wrapper.py").write_text(wrapper)
+
+
+def test_every_management_tool_is_called() -> None:
+    assert {name for name, _, _ in calls(README)} > {tool["name"] for tool in TOOLS}
+
+
 @pytest.mark.anyio
-async def test_the_calls_in_the_readme_are_answered_as_it_says(tmp_path: Path) -> None:
-    section = README.partition("## Write a pipeline")[2]
-    (wrapper, answer), *_ = re.findall(r"```python\n(.*?)```.*?```json\n(.*?)```", section, re.DOTALL)
-    (tmp_path / "greet").mkdir()
-    (tmp_path / "greet" / "pipeline_wrapper.py").write_text(wrapper)
-    calls = re.findall(r"^(\w+) (\{.*\})\n→ (.*)$", README, re.MULTILINE)
-    assert {name for name, _, _ in calls} > {tool["name"] for tool in TOOLS}
+async def test_the_first_wrapper_is_answered_as_the_readme_says(tmp_path: Path) -> None:
+    deploy(tmp_path, "greet", "Write a pipeline")
+    answer = json.loads(re.findall(r"```json\n(.*?)```", section("Write a pipeline"), re.DOTALL)[0])
     async with serve(tmp_path) as served, served.client() as client:
         greeted = await client.call_tool("greet", {"key": "ada"})
-        assert_holds(greeted.model_dump(by_alias=True), json.loads(answer))
-        for name, arguments, shown in calls:
-            result = await client.call_tool(name, json.loads(arguments))
+        assert_holds(greeted.model_dump(by_alias=True), answer)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "title", ["Ask a person", "Change it while it runs", "Versions and stages", "Many pipelines"]
+)
+async def test_the_calls_in_the_readme_are_answered_as_it_says(title: str, tmp_path: Path) -> None:
+    if title == "Ask a person":
+        deploy(tmp_path, "book", title)
+    else:
+        deploy(tmp_path, "greet", "Write a pipeline")
+    run = SHORT
+    async with serve(tmp_path) as served, served.client() as client:
+        for name, arguments, shown in calls(section(title)):
+            result = await client.call_tool(name, json.loads(arguments.replace(SHORT, run)))
+            text = result.content[0].model_dump()["text"]
             if shown.startswith("error: "):
                 assert result.is_error
-                assert result.content[0].model_dump()["text"] == shown.removeprefix("error: ")
+                run = (re.findall(r"Run (\w+) waits", text) or [SHORT])[0]
+                assert text == shown.removeprefix("error: ").replace(SHORT, run)
             else:
+                assert not result.is_error, text
                 assert_holds(result.structured_content, json.loads(shown))
+
+
+@pytest.mark.anyio
+async def test_what_the_guide_publishes_can_be_read_and_filled(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    wrapper = next(
+        block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "@prompt" in block
+    )
+    (tmp_path / "manual").mkdir()
+    (tmp_path / "manual" / "pipeline_wrapper.py").write_text(wrapper)
+    async with serve(tmp_path) as served, served.client() as client:
+        chapter = await client.read_resource("manual://chapters/start")
+        assert chapter.contents[0].model_dump()["text"] == "Unpack it."
+        review = await client.get_prompt("review", {"text": "Hello", "tone": "strict"})
+        assert review.messages[0].content.model_dump()["text"] == "Review this text, be strict: Hello"
+        card = await client.read_resource("pipeline://manual")
+        assert json.loads(card.contents[0].model_dump()["text"])["name"] == "manual"
+
+
+@pytest.mark.anyio
+async def test_the_steps_in_the_readme_are_answered_as_it_says(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "pipelines" / "article", tmp_path / "article")
+    run, text = SHORT, ""
+    async with serve(tmp_path) as served, served.client() as client:
+        for name, arguments, shown in calls(section("Go step by step")):
+            given = json.loads(arguments.replace(SHORT, run))
+            result = await client.call_tool(name, {**given, "yaml": text} if "yaml" in given else given)
+            assert not result.is_error, result.content
+            answer = result.structured_content or {}
+            run = answer["run_id"] if run == SHORT else run
+            text = answer.get("yaml", text)
+            assert_holds(answer, json.loads(shown.replace(SHORT, run)))
 
 
 def assert_holds(whole: Any, shortened: Any) -> None:

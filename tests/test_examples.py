@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import anyio
 import clients
 import pytest
+import yaml
 from mcp import Client
 from openai import AsyncOpenAI, AuthenticationError
 from openai_server import KEY, MODEL, OpenAIServer, openai_server
@@ -49,6 +51,38 @@ async def agent(client: Client) -> None:
     assert (days["answer"], days["tools_used"][0]["tool"]) == ("The answer is 29.", "days_between")
     failed, _ = await called(client, "agent", question="1 / 0?")
     assert failed["answer"] == "That did not work: division by zero."
+
+
+async def article(client: Client) -> None:
+    inputs = {"source_material": "Tea is picked by hand.", "target_audience": "gardeners"}
+    standing, _ = await called(client, "article", **inputs)
+    run = standing["run_id"]
+    models = {"angles": 2, "outline": 1, "draft": 1, "polish": 2}
+    for step, count in models.items():
+        assert (standing["step"], len(standing["responses"])) == (step, count)
+        assert all(each["cost"] > 0 for each in standing["responses"])
+        chosen = standing["responses"][0]["response_id"]
+        standing, _ = await called(
+            client, "select_response", run_id=run, response_ids=[chosen], user_feedback=f"{step}!"
+        )
+        if step != "polish":
+            standing, _ = await called(client, "execute_step", run_id=run)
+    assert standing["status"] == "done"
+    assert "Tea is picked by hand." in standing["output"] and "gardeners" in standing["output"]
+    written = yaml.safe_load((await called(client, "export_run", run_id=run))[0]["yaml"])
+    assert list(written["pipeline_history"]) == list(models)
+    assert written["final_article"] == standing["output"]
+
+
+async def assistant(client: Client) -> None:
+    """This client cannot be asked, so the run waits and another call answers."""
+    waiting = await refused(client, "assistant", request="Tell Ada that lunch is at noon.")
+    (run_id,) = re.findall(r"Run (\w+) waits", waiting)
+    change = {"confirm": {"to": "Grace"}}
+    done, _ = await called(client, "answer_run", run_id=run_id, answers=change)
+    assert done["result"] == {"answer": "Told Grace: lunch is at noon.", "sent": True}
+    help_, _ = await called(client, "assistant", request="hello")
+    assert (help_["sent"], help_["answer"][:6]) == (False, "Ask me")
 
 
 async def eliza(client: Client) -> None:
@@ -150,6 +184,8 @@ CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         agent,
+        article,
+        assistant,
         eliza,
         index_python_docs,
         python_docs,
@@ -220,6 +256,30 @@ async def test_rag_asks_an_openai_compatible_server_and_streams_its_answer(
     assert result.content[0].text == "Dogs wait outside."
     assert "".join(chunk or "" for chunk in chunks) == "Dogs wait outside."
     _asked_with_one_passage(model)
+
+
+async def test_article_asks_an_openai_compatible_server_for_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = yaml.safe_load((EXAMPLES / "article" / "article.yml").read_text())
+    key = {"type": "env_var", "env_vars": ["OPENAI_API_KEY"], "strict": True}
+    real = {"type": "haystack.components.generators.chat.openai.OpenAIChatGenerator"}
+    parameters = {"api_key": key, "generation_kwargs": {"stream_options": {"include_usage": True}}}
+    for model in written["models"].values():
+        model |= real | {"init_parameters": parameters}
+    (tmp_path / "article.yml").write_text(yaml.safe_dump(written, sort_keys=False))
+    with openai_server(lambda body: f"Answer {len(body['messages'])}") as model, anyio.fail_after(LIMIT):
+        for name, value in model.environment.items():
+            monkeypatch.setenv(name, value)
+        async with clients.serve(tmp_path) as served, served.client() as client:
+            standing, _ = await called(client, "article", source_material="Tea.")
+            run, responses = standing["run_id"], standing["responses"]
+            assert [each["text"] for each in responses] == ["Answer 1", "Answer 1"]
+            assert [each["tokens"] for each in responses] == [{"input": 1, "output": 1}] * 2
+            await called(client, "select_response", run_id=run, response_ids=["resp-001"])
+            await called(client, "execute_step", run_id=run)
+    assert [request["stream"] for request in model.requests] == [True, True, True]
+    assert "Selected angle: Answer 1" in model.requests[2]["messages"][0]["content"]
 
 
 def _asked_with_one_passage(model: OpenAIServer) -> None:

@@ -41,7 +41,7 @@ def tools(statuses: Iterable[Status]) -> str:
 
 def clients(settings: Settings, url: str) -> str:
     """Configurations to paste: one with absolute paths for clients that start the server, one by URL."""
-    name = _server_name(settings)
+    name = server_name(settings)
     command, *arguments = _command(settings)
     started = {"mcpServers": {name: {"command": command, "args": arguments}}}
     reached = {"mcpServers": {name: {"type": "http", "url": f"{url}/mcp"}}}
@@ -75,7 +75,7 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
-def _server_name(settings: Settings) -> str:
+def server_name(settings: Settings) -> str:
     """The folder's name as a client accepts it; short, because clients put it before every tool's name."""
     name = settings.folder.name if settings.folder else ""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:20] or "haystack"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args, get_origin
 
 import click
@@ -63,6 +65,37 @@ def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) ->
         from . import http as serving
 
         serving.serve(settings, listening)
+
+
+@program.command()
+@click.argument("folder", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+def lint(folder: str | None, as_json: bool) -> int:
+    """Tell what clients would refuse or cut of the pipelines of FOLDER; status 1 if anything breaks.
+
+    Loads the pipelines as `run` does, with the same settings, and serves nothing.
+    """
+    with TemporaryDirectory(ignore_cleanup_errors=True) as state:  # what was undeployed is looked at, too
+        settings = places.checked(given(folder=folder, state=state))
+        from . import lint as linting  # the server's imports would slow down `--help` and every refusal
+
+        return linting.lint(settings, as_json=as_json)
+
+
+@program.command()
+@click.argument("file")
+@click.argument("folder", required=False)
+@click.option("--state", metavar="TEXT", help="Where the server keeps its own files, if it was told.")
+def backup(file: str, folder: str | None, state: str | None) -> None:
+    """Write the state of the server of FOLDER to FILE, while it runs: pipelines, versions and runs.
+
+    FILE is a tar archive; unpacked into an empty folder, that is a state to start with.
+    """
+    settings = given(folder=folder, state=state)
+    from ..store import backup as backups  # only needed here
+
+    size = backups.backup(settings.state_folder(), settings.database(), Path(file).absolute())
+    click.echo(f"{file}: {size:,} bytes")
 
 
 def _flag(name: str, field: FieldInfo) -> click.Option:

@@ -41,7 +41,8 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
         app,
         http="httptools",
         loop="asyncio" if sys.platform == "win32" else "uvloop",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,  # nobody has much to say to us
         lifespan="on",
         log_config=None,
         access_log=False,
