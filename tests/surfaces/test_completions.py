@@ -89,6 +89,7 @@ async def completed(
         ("letters://{year}", "year", "20", {}, ["2025", "2026"]),
         ("pipeline://{name}", "name", "LET", {}, ["letters", "letters-old"]),
         ("pipeline://{name}/diagram", "name", "the", {}, ["other"]),
+        ("pipeline://{name}/versions/{version}", "version", "", {"name": "letters"}, ["1"]),
         ("pipeline://{name}/source/{+path}", "path", "note", {"name": "letters"}, ["note.txt"]),
         ("pipeline://{name}/source/{+path}", "path", "", {"name": "nowhere"}, []),
         ("pipeline://{name}/source/{+path}", "path", "", {}, []),

@@ -154,12 +154,13 @@ async def test_cards_are_listed_first_then_what_pipelines_publish(client: Client
 
 async def test_templates_of_the_server_come_before_those_of_pipelines(client: Client) -> None:
     templates = [each.uri_template for each in (await client.list_resource_templates()).resource_templates]
-    assert templates[:3] == [
+    assert templates[:5] == [
         "pipeline://{name}",
         "pipeline://{name}/diagram",
+        "pipeline://{name}/versions/{version}",
         "pipeline://{name}/source/{+path}",
+        "run://{run_id}",
     ]
-    assert templates[3] == "run://{run_id}"
     assert templates[-1] == "shop://items/{number}"
 
 
@@ -177,6 +178,13 @@ async def test_lists_and_contents_say_how_long_they_may_be_kept(served: Served) 
 )
 async def test_a_resource_gives_what_its_method_gives(client: Client, uri: str, text: str) -> None:
     assert await text_of(client, uri) == text
+
+
+async def test_a_version_has_a_card_of_its_own(client: Client) -> None:
+    card = json.loads(await text_of(client, "pipeline://teller/versions/1"))
+    assert (card["number"], card["stage"]) == (1, "production")
+    with pytest.raises(MCPError, match="Unknown resource"):
+        await client.read_resource("pipeline://teller/versions/9")
 
 
 async def test_bytes_are_a_blob_with_their_type(client: Client) -> None:

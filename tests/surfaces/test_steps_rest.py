@@ -220,9 +220,7 @@ async def test_a_saved_run_holds_the_keys_of_the_seed_and_lies_in_the_state_fold
     assert len(angles["responses"]) == 2
 
 
-@pytest.mark.parametrize(
-    "path", ["../out.yaml", "/tmp/out.yaml", "exports/../../out.yaml", "out.txt", ".a.yaml"]
-)
+@pytest.mark.parametrize("path", ["../out.yaml", "/out.yaml", "exports/../../out.yaml", "out.txt", ".a.yaml"])
 async def test_an_export_stays_below_the_state_folder(http: httpx.AsyncClient, path: str) -> None:
     run = await started(http)
     response = await http.post(f"/pipeline/{run}/save", json={"output_path": path})

@@ -15,6 +15,7 @@ from .run_tools import detailed
 
 JSON = "application/json"
 CARD = Template("pipeline://{name}")
+VERSION = Template("pipeline://{name}/versions/{version}")
 SOURCE = Template("pipeline://{name}/source/{+path}")
 RUN = Template("run://{run_id}")
 TEMPLATES: tuple[Json, ...] = (
@@ -31,6 +32,13 @@ TEMPLATES: tuple[Json, ...] = (
         "title": "Pipeline diagram",
         "description": "The components of a Haystack pipeline and their connections, as a Mermaid diagram.",
         "mimeType": MERMAID,
+    },
+    {
+        "uriTemplate": VERSION.text,
+        "name": "pipeline_version",
+        "title": "Pipeline version",
+        "description": "Stage, author, parent, tags and metrics of a version.",
+        "mimeType": JSON,
     },
     {
         "uriTemplate": SOURCE.text,
@@ -74,6 +82,8 @@ class Cards:
             return await self._run(caller, uri)
         if values := CARD.values(uri):
             return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(await self._card(**values)).decode()}
+        if values := VERSION.values(uri):
+            return {"uri": uri, "mimeType": JSON, "text": await self._version(**values)}
         if values := SOURCE.values(uri):
             return {"uri": uri, "mimeType": "text/plain", "text": await self._source(caller, **values)}
         return None
@@ -81,8 +91,10 @@ class Cards:
     async def complete(self, caller: Caller, of: str, argument: str, given: Json) -> list[str]:
         """All values a variable of one of the templates can have now; none for ids of runs."""
         match of, argument:
-            case ((CARD.text | DIAGRAM.text | SOURCE.text), "name"):
+            case ((CARD.text | DIAGRAM.text | VERSION.text | SOURCE.text), "name"):
                 return [status.name for status in self._catalog.statuses()]
+            case VERSION.text, "version" if "name" in given:
+                return [str(each.number) for each in await self._catalog.versions(given["name"])]
             case SOURCE.text, "path" if "name" in given and may_read_source(caller):
                 return sorted((await self._catalog.source(given["name"])).files)
             case _:
@@ -105,6 +117,12 @@ class Cards:
         tool = entry.manifest.tool if entry.manifest else {}
         about = {key: value for key, value in tool.items() if key in TOLD}
         return {**status, **about, "statistics": statistics}
+
+    async def _version(self, name: str, version: str) -> str:
+        for each in await self._catalog.versions(name):
+            if str(each.number) == version:
+                return each.model_dump_json(exclude_none=True)
+        raise NotFound(f"{name} has no version {version[:20]}.")
 
     async def _source(self, caller: Caller, name: str, path: str) -> str:
         if not may_read_source(caller):
