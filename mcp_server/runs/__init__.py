@@ -140,9 +140,16 @@ class Runs:
         if question is not None:
             live.shared = True
             live.listener = ignore
+            self._make_room(live.run.pipeline)
             with suppress(Unavailable):  # a store that fails breaks no call; its status says so
                 await self._history.commit(live.run, live.recording)
         return question
+
+    def _make_room(self, pipeline: str) -> None:
+        """Stop the run that waits longest if too many of one pipeline wait: each may hold a thread."""
+        waiting = [each for each in self._left() if each.question and each.run.pipeline == pipeline]
+        if len(waiting) > max(1, self._settings.threads // 2):
+            min(waiting, key=lambda each: each.changed).cancel()
 
     async def _patiently(self, live: Live, within: float | None) -> Question | None:
         while True:

@@ -551,6 +551,14 @@ async def test_a_question_that_nobody_answers_in_time_reads_like_a_closed_form(
             await until(over)
 
 
+async def test_runs_that_wait_for_nobody_do_not_use_up_the_threads(folder: Path, tmp_path: Path) -> None:
+    async with serve(folder, "--threads", "4") as narrow, narrow.client("http", "legacy") as silent:
+        waiting = [await parked(silent, "book", log=str(tmp_path / "log")) for _ in range(8)]
+        views = [held(await silent.call_tool("get_run", {"run_id": run})) for run in waiting]
+        assert [view["status"] for view in views[-2:]] == ["waiting", "waiting"]
+        assert {view["status"] for view in views[:-2]} == {"cancelled"}
+
+
 async def test_every_pipeline_here_is_used() -> None:
     source = Path(__file__).read_text()
     assert [name for name in WRAPPERS if source.count(json.dumps(name)) < 2] == []
