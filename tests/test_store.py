@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import anyio
@@ -19,7 +20,7 @@ from sqlalchemy import create_engine, text
 from mcp_server.errors import Unusable
 from mcp_server.models import Manifest, Options
 from mcp_server.store import Draft, Filter, Mark, Place, Schema, Store
-from mcp_server.store.file import connect
+from mcp_server.store.file import connect, prepare
 from mcp_server.store.history import History
 from mcp_server.store.tables import REVISIONS, metadata
 
@@ -296,3 +297,29 @@ async def test_a_url_that_cannot_be_used_is_told_without_its_secrets(url: str, w
     with pytest.raises(Unusable, match=why) as refused:
         await opened(url)
     assert "secret" not in str(refused.value)
+
+
+def test_many_may_open_a_new_file_at_the_same_moment(tmp_path: Path) -> None:
+    refused: list[Unusable] = []
+
+    def open_one(path: Path, gate: threading.Barrier) -> None:
+        gate.wait()
+        engine = connect(path)
+        try:
+            prepare(engine, path)
+        except Unusable as error:
+            refused.append(error)
+        finally:
+            engine.dispose()
+
+    for number in range(20):
+        gate = threading.Barrier(4)
+        threads = [
+            threading.Thread(target=open_one, args=(tmp_path / f"{number}" / "state.db", gate))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert refused == []
