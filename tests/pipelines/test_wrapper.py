@@ -78,7 +78,11 @@ def folder(tmp_path: Path) -> Any:
     yield folder
     for pipeline in folder.loaded:
         pipeline.close()
-    left = [name for name in set(sys.modules) - before if name.startswith("pipeline_") or "helper" in name]
+    left = [
+        name
+        for name in set(sys.modules) - before
+        if name.startswith("pipeline_") or name.rpartition(".")[2] in ("helper", "late_helper")
+    ]
     assert left == []
     assert sys.path == path
     assert not list(tmp_path.rglob("__pycache__"))
