@@ -1,4 +1,5 @@
-"""What a person may set. Rising order: defaults, `mcp-server.toml`, `.env`, environment, flags.
+"""What a person may set, in rising order: defaults, Hayhooks' variables, `mcp-server.toml`, `.env`,
+environment, flags.
 
 Every setting is spelled the same everywhere: `call_timeout` in the file, `MCP_SERVER_CALL_TIMEOUT` in the
 environment and in `.env`, `--call-timeout` on the command line. The file and `.env` are read from the
@@ -12,6 +13,7 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
@@ -30,6 +32,10 @@ from .models import Recording
 FILE = Path("mcp-server.toml")
 DOTENV = Path(".env")
 PREFIX = "MCP_SERVER_"
+HAYHOOKS = MappingProxyType(
+    {"folder": "HAYHOOKS_PIPELINES_DIR", "host": "HAYHOOKS_HOST", "port": "HAYHOOKS_PORT"}
+)
+"""Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
 class Settings(BaseSettings):
@@ -68,6 +74,9 @@ class Settings(BaseSettings):
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Web pages of other origins that may call, such as https://example.com."
+    )
+    surfaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Ways in that are served, separated by commas, such as `mcp,status`. Default: all."
     )
     reload: bool = Field(False, description="Notice changes in the folder and serve them.")
     engine: Literal["hosts", "local"] = Field(
@@ -119,7 +128,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
 
-    @field_validator("env", "allowed_hosts", "allowed_origins", "shared_headers", "toolsets", mode="before")
+    @field_validator(
+        "env", "allowed_hosts", "allowed_origins", "shared_headers", "surfaces", "toolsets", mode="before"
+    )
     @classmethod
     def _names(cls, value: object) -> object:
         """`A,B` as a shell writes it, or a list as the file does."""
@@ -136,8 +147,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags over environment over `.env` over the file."""
-        return init_settings, env_settings, dotenv_settings, InitSettingsSource(settings_cls, _file_values())
+        """Flags over environment over `.env` over the file over what is set for Hayhooks."""
+        below = (InitSettingsSource(settings_cls, values()) for values in (_file_values, _hayhooks_values))
+        return init_settings, env_settings, dotenv_settings, *below
 
     def state_folder(self) -> Path:
         """Where this server keeps its own files; the same folder of pipelines always gives the same place."""
@@ -161,9 +173,7 @@ class Settings(BaseSettings):
 
         None if neither has it. `.env` is read at each question, so that a reload sees what was changed.
         """
-        if name in os.environ:
-            return os.environ[name]
-        return dotenv_values(DOTENV).get(name)
+        return _variable(name)
 
 
 def given(**flags: Any) -> Settings:
@@ -193,6 +203,16 @@ def _file_values() -> dict[str, Any]:
         if name not in Settings.model_fields:
             raise Unusable(f"{FILE}: there is no setting {name!r}{_suggestion(name)}")
     return values
+
+
+def _hayhooks_values() -> dict[str, Any]:
+    """What is set for Hayhooks; an empty variable is none."""
+    return {name: value for name, variable in HAYHOOKS.items() if (value := _variable(variable))}
+
+
+def _variable(name: str) -> str | None:
+    """Its value in the environment, else in `.env`."""
+    return os.environ[name] if name in os.environ else dotenv_values(DOTENV).get(name)
 
 
 def _suggestion(name: str) -> str:

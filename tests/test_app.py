@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from mcp_server.app import create_app
+from mcp_server.errors import Unusable
 from mcp_server.server import Server
 from mcp_server.settings import Settings
 from mcp_server.surfaces import mcp
@@ -126,6 +127,19 @@ async def test_further_hosts_and_origins_can_be_allowed(settings: Settings) -> N
         assert (await client.get("/nowhere", headers=other)).status_code == 421
         page = headers | {"Origin": "https://other.example"}
         assert (await client.get("/nowhere", headers=page)).status_code == 403
+
+
+async def test_only_the_chosen_surfaces_are_served(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"surfaces": ("status", "mcp")}))
+    async with opened(app), reach(app) as client:
+        assert (await client.get("/status")).status_code == 200
+        await assert_initializes(client, "/mcp")
+        assert (await client.post("/pipeline/start", json={})).status_code == 404
+
+
+async def test_a_surface_that_is_not_there_is_refused_with_those_that_are(settings: Settings) -> None:
+    with pytest.raises(Unusable, match=r"surfaces: there is no 'mpc'; there are mcp, status"):
+        create_app(settings.model_copy(update={"surfaces": ("mpc",)}))
 
 
 async def test_the_default_port_may_be_left_out_of_the_host(app: Starlette) -> None:

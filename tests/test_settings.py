@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import Unusable
-from mcp_server.settings import PREFIX, Settings, given
+from mcp_server.settings import HAYHOOKS, PREFIX, Settings, given
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +15,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, and an environment without settings."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
+    for name in HAYHOOKS.values():
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -28,6 +30,18 @@ def test_a_flag_wins_over_the_environment_over_dotenv_over_the_file(
     monkeypatch.setenv("MCP_SERVER_THREADS", "3")
     settings = given(port="4", threads=None)
     assert (settings.port, settings.threads, settings.call_timeout, settings.reload) == (4, 3, 2.0, True)
+
+
+def test_what_is_set_for_hayhooks_wins_over_defaults_only(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / ".env").write_text("HAYHOOKS_HOST=::1\nHAYHOOKS_PORT=5\n")
+    monkeypatch.setenv("HAYHOOKS_PIPELINES_DIR", "mine")
+    monkeypatch.setenv("HAYHOOKS_PORT", "6")
+    settings = given()
+    assert (settings.folder, settings.host, settings.port) == (Path("mine"), "::1", 6)
+    (place / "mcp-server.toml").write_text("port = 7")
+    assert (given().port, given(folder="other").folder) == (7, Path("other"))
 
 
 @pytest.mark.parametrize("text", ["A, B", "A,B,"])
