@@ -10,6 +10,7 @@ from types import MappingProxyType
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 
 from .errors import ServerError, Unusable
 from .guard import Guard
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         exception_handlers={
             ServerError: rest.answer_refusal,
             HTTPException: rest.answer_http_error,
+            ClientDisconnect: rest.answer_nobody,
             Exception: rest.answer_fault,
         },
         lifespan=partial(lifespan, server, surfaces),

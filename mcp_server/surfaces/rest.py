@@ -36,6 +36,8 @@ WORDS = {
 }
 """The `type` that goes with an HTTP status; any other is `server_error`."""
 
+LEFT = 499
+"""The status of a request whose client has left, as web servers log it."""
 RETRY_AFTER = {"Retry-After": "1"}
 REQUEST_ID = "X-Request-ID"
 
@@ -81,6 +83,11 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     """The answer when no route fits, or a route refuses in HTTP's own terms."""
     assert isinstance(error, HTTPException)
     return error_response(request, error.status_code, error.detail, error.headers or {})
+
+
+async def answer_nobody(request: Request, error: Exception) -> Response:
+    """What ends a request whose client has left; nobody sees it but the log of accesses."""
+    return Response(status_code=LEFT)
 
 
 async def answer_fault(request: Request, error: Exception) -> Response:
