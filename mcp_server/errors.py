@@ -8,6 +8,7 @@ ServerError
 ├── Unavailable   the server cannot do it now (stopping, overloaded, still starting)
 │   └── Unanswered  a model that was needed did not answer
 └── Unusable      a setting or a place the server cannot start with; the command line exits with 2
+    └── Outdated  a state that a newer release wrote
 
 Texts are short, say what to do, and are safe to show to any caller: no traceback, secret or path.
 """
@@ -51,3 +52,7 @@ class Unanswered(Unavailable):
 
 class Unusable(ServerError):
     """A setting or a place the server cannot start with."""
+
+
+class Outdated(Unusable):
+    """A state that a newer release of this server wrote."""

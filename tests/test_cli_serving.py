@@ -18,6 +18,8 @@ import httpx
 import pytest
 from clients import ADDRESS, START_LIMIT, Mode, command, until
 from mcp import Client
+from postgresql import free_port
+from sqlalchemy import create_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -261,6 +263,40 @@ async def test_on_stdio_it_ends_with_stdin_even_if_a_thread_is_stuck(pipelines: 
         await ended(server, 15)
     assert lines
     assert {json.loads(line)["jsonrpc"] for line in lines} == {"2.0"}
+
+
+@pytest.mark.parametrize("way", ["--port=0", "--stdio"])
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+async def test_a_state_of_a_newer_release_ends_it_with_one_line(
+    pipelines: Path, way: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    store = f"sqlite:///{pipelines.parent / 'state.db'}"
+    if kind == "postgresql":
+        store = request.getfixturevalue("cluster").database()
+    engine = create_engine(store)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('9999')")
+    engine.dispose()
+    async with running(pipelines, way, "--store", store, stdin=PIPE) as server:
+        assert await ended(server, START_LIMIT) == 2
+        assert server.stderr
+        told = (await server.stderr.read()).decode()
+    newer = "The state was written by a newer release of this server; update this one."
+    assert told == f"mcp-server: {newer}\n"
+
+
+async def test_a_database_that_is_out_of_reach_stops_nothing(pipelines: Path) -> None:
+    store = f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/none"
+    async with running(pipelines, "--port", "0", "--store", store) as server:
+        url = await address(server)
+        async with httpx.AsyncClient(trust_env=False) as http:
+
+            async def loaded() -> bool:
+                return "waiting" in (await http.get(f"{url}/status")).json()["pipelines"]
+
+            await until(loaded, START_LIMIT)
+        assert server.returncode is None
 
 
 async def test_both_commands_are_one_program() -> None:

@@ -17,12 +17,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from mcp_server.errors import Unusable
+from mcp_server.errors import Outdated, Unusable
 from mcp_server.models import Manifest, Options
-from mcp_server.store import Draft, Filter, Mark, Place, Schema, Store
+from mcp_server.store import Draft, Filter, Mark, Place, Schema, Store, revisions
 from mcp_server.store.file import connect, prepare
 from mcp_server.store.history import History
-from mcp_server.store.tables import REVISIONS, metadata
+from mcp_server.store.revisions import REVISIONS
+from mcp_server.store.tables import metadata
 
 pytestmark = pytest.mark.anyio
 
@@ -192,8 +193,18 @@ async def test_a_file_of_a_newer_release_is_refused_and_left_alone(path: Path) -
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(Unusable, match="newer release"):
+    with pytest.raises(Outdated, match="newer release"):
         await opened(path)
+    with pytest.raises(Outdated, match="newer release"):
+        revisions.check(path)
+
+
+async def test_a_file_that_cannot_be_looked_into_is_no_newer_release(tmp_path: Path, path: Path) -> None:
+    revisions.check(path)
+    (tmp_path / "odd").write_bytes(b"not a database at all" * 100)
+    revisions.check(tmp_path / "odd")
+    await (await opened(path)).close()
+    revisions.check(path)
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])

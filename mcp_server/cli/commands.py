@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from ..errors import Unusable
 from ..settings import Settings, given
 from . import listener, places
+from .leaving import refused
 
 DISTRIBUTION = "haystack-mcp-server"
 
@@ -23,9 +24,9 @@ def start() -> None:
     try:
         status = program.main(prog_name="mcp-server", standalone_mode=False)
     except click.ClickException as error:
-        sys.exit(_refused(error.format_message()))
+        sys.exit(refused(error.format_message()))
     except Unusable as error:
-        sys.exit(_refused(str(error)))
+        sys.exit(refused(str(error)))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)  # 128 + SIGINT, as shells have it
     sys.exit(status)
@@ -114,9 +115,3 @@ def _metavar(annotation: Any) -> str:
 
 
 run.params.extend(_flag(name, field) for name, field in Settings.model_fields.items() if name != "folder")
-
-
-def _refused(reason: str) -> int:
-    """Say why on stderr, in one line."""
-    click.echo(f"mcp-server: {' '.join(reason.split())}", err=True)
-    return 2

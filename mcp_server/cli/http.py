@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..app import create_app
+from ..errors import Outdated
 from ..server import Server
 from ..settings import Settings
 from . import banner
@@ -29,10 +30,16 @@ CLOSING = 10.0
 
 
 def serve(settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal says stop; returns after the calls in flight ended or ran out of time."""
+    """Serve until a signal says stop; returns after the calls in flight ended or ran out of time.
+
+    Raises `Outdated` once the database is reached and turns out to be a newer release's.
+    """
     host, port = listening.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})
-    Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}").run([listening])
+    front = Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    front.run([listening])
+    if front.outdated:
+        raise Outdated(front.outdated)
 
 
 def configuration(app: ASGIApp) -> uvicorn.Config:
@@ -85,16 +92,20 @@ class Front(uvicorn.Server):
         self._calls = Calls(app)
         self._url = url
         self._deadline: float | None = None
+        self.outdated: str | None = None
+        """Why it ended, if a newer release wrote the state."""
         super().__init__(configuration(self._calls))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
         self._telling = asyncio.create_task(self._tell())
+        self._checking = asyncio.create_task(self._stop_if_outdated())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; nothing more is told."""
         self._telling.cancel()
+        self._checking.cancel()
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
@@ -113,6 +124,12 @@ class Front(uvicorn.Server):
         drain = self._server.settings.drain_timeout
         self._deadline = time.monotonic() + drain
         end_within(drain + CLOSING)
+
+    async def _stop_if_outdated(self) -> None:
+        history = self._server.history
+        await history.outdated.wait()
+        self.outdated, self.should_exit = history.fault, True
+        end_within(CLOSING)
 
     async def _tell(self) -> None:
         settings = self._server.settings

@@ -6,6 +6,8 @@ import faulthandler
 import os
 from pathlib import Path
 
+import click
+
 
 def end_within(seconds: float) -> None:
     """Kill this process, with status 1, if it is still there after `seconds`.
@@ -15,3 +17,9 @@ def end_within(seconds: float) -> None:
     """
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - the watchdog writes to it later
     faulthandler.dump_traceback_later(max(seconds, 0.1), exit=True, file=nowhere)
+
+
+def refused(reason: str) -> int:
+    """Say why on stderr, in one line; gives the exit status."""
+    click.echo(f"mcp-server: {' '.join(reason.split())}", err=True)
+    return 2

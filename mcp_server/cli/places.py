@@ -18,7 +18,7 @@ def enter(directory: str) -> None:
 
 
 def checked(settings: Settings) -> Settings:
-    """The settings with absolute folders that exist and can be used.
+    """The settings with absolute folders that exist and can be used, their state written by no newer release.
 
     Without a folder it is the working directory, if that holds pipelines. Raises `Unusable`.
     """
@@ -26,6 +26,9 @@ def checked(settings: Settings) -> Settings:
     _check_readable(folder)
     settings = settings.model_copy(update={"folder": folder})
     state = _writable(settings.state_folder())
+    from ..store import revisions  # what it imports would slow down `--help` and every other refusal
+
+    revisions.check(settings.database())
     return settings if settings.state is None else settings.model_copy(update={"state": state})
 
 

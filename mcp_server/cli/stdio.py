@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -10,26 +11,37 @@ import anyio
 from ..server import Server
 from ..settings import Settings
 from ..surfaces.mcp.stdio import serve_stdio
-from .leaving import end_within
+from .leaving import end_within, refused
 
 CLOSING = 5.0
 """Seconds that stopping may take: clients kill a server that lingers, and its pipelines with it."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until stdin ends or a signal says stop. Nothing but protocol goes to stdout."""
+    """Serve until stdin ends or a signal says stop. Nothing but protocol goes to stdout.
+
+    Ends the process once the database is reached and turns out to be a newer release's.
+    """
     anyio.run(_serve, settings, backend_options={"use_uvloop": sys.platform != "win32"})
 
 
 async def _serve(settings: Settings) -> None:
+    server = Server(settings)
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_end_if_outdated, server)
         if sys.platform != "win32":
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
         try:
-            await serve_stdio(Server(settings))
+            await serve_stdio(server)
         finally:
             end_within(CLOSING)
             tasks.cancel_scope.cancel()
+
+
+async def _end_if_outdated(server: Server) -> None:
+    """At once: a thread reads stdin until the client closes it, and nothing was kept yet."""
+    await server.history.outdated.wait()
+    os._exit(refused(server.history.fault or ""))
 
 
 async def _stop_on_signal(scope: anyio.CancelScope) -> None:

@@ -17,8 +17,9 @@ from sqlalchemy.pool import StaticPool
 
 from ..errors import Unusable
 from . import Place
+from .revisions import CURRENT, REVISIONS, known
 from .run_tables import metadata
-from .tables import REVISIONS, revisions
+from .tables import revisions
 
 BUSY = 10.0
 """Seconds to wait while another server writes."""
@@ -167,12 +168,11 @@ def _claim(connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The revision of the schema; None for an empty database. Raises `Unusable` for a newer one."""
+    """The revision of the schema; None for an empty database. Raises `Outdated` for a newer one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision not in REVISIONS:
-        raise Unusable("The state was written by a newer release of this server; update this one.")
+    revision = connection.scalar(text(CURRENT))
+    known(revision)
     return revision
 
 

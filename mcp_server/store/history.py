@@ -50,6 +50,8 @@ class History:
         self._place = place
         self._kept = kept or Retention()
         self._threads = CapacityLimiter(READERS)
+        self.outdated = asyncio.Event()
+        """Set once it is known that a newer release wrote the state; `fault` says it in words."""
 
     async def __aenter__(self) -> History:
         self._writer = Writer(self._open)
@@ -154,6 +156,8 @@ class History:
 
     async def _look_after(self) -> None:
         """What goes on by itself. A failure is logged; the next round tries again."""
+        if (await asyncio.shield(self._writer.opened)).outdated:
+            self.outdated.set()
         due = {self.recover: CARE, self.trim: TIDY, self.sweep: SWEEP}
         done = dict.fromkeys(due, -SWEEP)
         while not self._leaving.is_set():

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from ..errors import ServerError, Unavailable, Unusable
+from ..errors import Outdated, ServerError, Unavailable, Unusable
 from ..models import Artifact, Run
 from . import Filter, Page, Place, Retention, Statistics, queries
 from .blobs import Blobs
@@ -41,10 +41,12 @@ class Journal:
         self._gate: AbstractContextManager[object] = nullcontext()
         self.fault: str | None = None
         """Why nothing lasts; None when all is well."""
+        self.outdated = False
+        """True if that is because a newer release wrote the state."""
         try:
             self._open(place)
         except Unusable as error:
-            self.fault = str(error)
+            self.fault, self.outdated = str(error), isinstance(error, Outdated)
         except Exception as error:  # of whatever a driver or a migration raises, those who wait must hear
             log.error("History cannot be opened", exc_info=error)
             self.fault = "The state cannot be opened."

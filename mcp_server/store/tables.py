@@ -1,4 +1,4 @@
-"""The tables, and the order of the schema's revisions."""
+"""The tables of the catalog."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
-
-REVISIONS = ("0001", "0002", "0003")
-"""The schema's revisions in order; the last is what this code reads and writes."""
 
 metadata = MetaData(
     naming_convention={
