@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import MappingProxyType
 
@@ -24,21 +24,33 @@ SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
 """Every way in, by the name that the setting `surfaces` has for it."""
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+class App(Starlette):
+    """The whole server as an ASGI application, to be served, or to be mounted in another one."""
+
+    server: Server
+    """Takes pipelines with `register` before the application starts, and opens with it."""
+    close_streams: Callable[[], None]
+    """Ends the streams that clients hold open. To be called as soon as the process is asked to stop: HTTP
+    servers wait for open responses first."""
+
+    def lifespan(self, outer: object = None) -> AbstractAsyncContextManager[object]:
+        """What must be open while this serves. An application that mounts this one takes it over, since
+        mounting does not: `Starlette(routes=[Mount("/tools", app)], lifespan=app.lifespan)`."""
+        return self.router.lifespan_context(self)
+
+
+def create_app(settings: Settings | None = None) -> App:
     """The whole server as an ASGI application; importing and making it does no I/O.
 
-    `app.state.server` is the `Server`; it opens when the application starts. `app.state.close_streams()`
-    ends the streams that clients hold open, and is to be called as soon as the process is asked to stop:
-    HTTP servers wait for open responses first. Mounted in another Starlette application, the outer one
-    must enter `app.router.lifespan_context(app)` in its own lifespan, since mounting does not. Raises
-    `Unusable` for settings that do not fit.
+    Without settings they come from the environment and the files of the working directory. Raises `Unusable`
+    for settings that do not fit.
     """
     settings = settings or given()
     server = Server(settings)
     surfaces = tuple(SURFACES[name](server) for name in chosen(settings))
-    app = Starlette(
+    app = App(
         routes=[route for surface in surfaces for route in surface.routes],
-        middleware=[guard(settings)],
+        middleware=[guard(server)],
         exception_handlers={
             ServerError: rest.answer_refusal,
             HTTPException: rest.answer_http_error,
@@ -48,8 +60,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
         lifespan=partial(lifespan, server, surfaces),
     )
     app.router.redirect_slashes = False  # a redirect costs a round trip per call and may break a POST
-    app.state.server = server
-    app.state.close_streams = partial(close_streams, surfaces)
+    app.server = server
+    app.close_streams = partial(close_streams, surfaces)
     return app
 
 
@@ -61,10 +73,15 @@ def chosen(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in SURFACES if name in settings.surfaces or not settings.surfaces)
 
 
-def guard(settings: Settings) -> Middleware:
-    """The guard, told who we are."""
+def guard(server: Server) -> Middleware:
+    """The guard, told who we are, and whether we are open."""
+    settings = server.settings
     return Middleware(
-        Guard, host=settings.host, hosts=settings.allowed_hosts, origins=settings.allowed_origins
+        Guard,
+        host=settings.host,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+        opened=lambda: server.opened,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -17,27 +17,38 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .surfaces import BODY_LIMIT
-from .surfaces.rest import REQUEST_ID, error_response
+from .surfaces.rest import REQUEST_ID, RETRY_AFTER, error_response
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 WEB_PORTS = {"http": 80, "https": 443}
 WEB_SCHEMES = {"ws": "http", "wss": "https"}
 POLICY = 1008
 """Code of a websocket that is closed because it was not allowed (RFC 6455 section 7.4.1)."""
+CLOSED = "The server is not open: whoever mounts it must take over its lifespan (lifespan=app.lifespan)."
 SIZE = re.compile(r"[0-9]{1,10}")
 IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
 
 
 class Guard:
-    """ASGI middleware. Answers 400, 403, 413 or 421, or lets the request through with an id."""
+    """ASGI middleware. Answers 400, 403, 413, 421 or 503, or lets the request through with an id.
+
+    `opened` tells whether there is anything behind it that could answer.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, host: str, hosts: Iterable[str] = (), origins: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        hosts: Iterable[str] = (),
+        origins: Iterable[str] = (),
+        opened: Callable[[], bool] = lambda: True,
     ) -> None:
         self._app = app
         self._names = {*LOOPBACK, f"[{host}]" if ":" in host else host.lower()}
         self._hosts = {each.lower() for each in hosts}
+        self._opened = opened
         self._origins = {each.lower().rstrip("/") for each in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +62,8 @@ class Guard:
         identity = request_id(scope)
         scope.setdefault("state", {})["request_id"] = identity
         if fault := self._fault(scope):
-            await error_response(Request(scope), *fault)(scope, receive, send)
+            headers = RETRY_AFTER if fault[0] == 503 else {}
+            await error_response(Request(scope), *fault, headers)(scope, receive, send)
         else:
             await self._app(scope, limited(receive), labelled(send, identity))
 
@@ -69,7 +81,7 @@ class Guard:
             not SIZE.fullmatch(size) or int(size) > BODY_LIMIT for size in values(scope, b"content-length")
         ):
             return 413, too_large()
-        return None
+        return None if self._opened() else (503, CLOSED)
 
     def _allowed(self, scope: Scope) -> set[str]:
         """The values of Host that mean this server, at the port where the request came in."""

@@ -34,14 +34,27 @@ class Server:
         self.runs = Runs(self.catalog, conductor, settings, self.history)
         self.batches = Batches(self.runs, self.catalog)
         self._stack = AsyncExitStack()
+        self.opened = False
+
+    def register(self, name: str, pipeline: object) -> None:
+        """Serve a pipeline that this program made: no files, no worker process.
+
+        It is a Haystack `Pipeline`, a wrapper, or a wrapper's class; several objects of one class are as many
+        pipelines. It runs in this process, where nothing isolates it, goes before a pipeline of that name in
+        the folder, and is gone when the server closes. Call it before the server opens. Raises `Invalid` for
+        a name or an object that cannot be served, `Broken` for its options, `Conflict` if it is too late.
+        """
+        self.catalog.register(name, pipeline)
 
     async def __aenter__(self) -> Server:
         await self._stack.enter_async_context(self.history)
         await self._stack.enter_async_context(self.engine)
         await self._stack.enter_async_context(self.catalog)
         await self._stack.enter_async_context(self.stepwise)
+        self.opened = True
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self.opened = False
         await self.runs.close()
         await self._stack.aclose()

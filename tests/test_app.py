@@ -72,7 +72,7 @@ async def assert_initializes(client: httpx.AsyncClient, path: str) -> None:
 
 async def test_it_serves_while_its_lifespan_is_open(app: Starlette) -> None:
     async with opened(app), reach(app) as client:
-        await app.state.server.catalog.ready(30)
+        await app.server.catalog.ready(30)
         assert (await client.get("/status")).json()["pipelines"] == ["echo"]
         await assert_initializes(client, "/mcp")
 

@@ -10,6 +10,7 @@ from anyio import to_thread
 from ..engines import Engine
 from ..errors import Broken, Conflict, Invalid, NotFound, Unavailable
 from ..models import Caller, Source, Status
+from ..pipelines.registered import registered
 from ..settings import Settings
 from ..store.records import NOTHING, Remarks, Stage
 from . import names
@@ -40,13 +41,22 @@ class Catalog:
         self._stages = Stages(self._board, self._keeper)
         self._choosing = Choosing(self._board, self._keeper.beside)
         self._background = Background(settings, self._board, self._keeper)
+        self._opened = False
 
     async def __aenter__(self) -> Catalog:
+        self._opened = True
         await self._background.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._background.__aexit__(*error)
+
+    def register(self, name: str, pipeline: object) -> None:
+        """Serve this object from the start; see `Server.register`."""
+        names.check(name)
+        if self._opened or name in self._keeper.registered:
+            raise Conflict(f"{name}: register each name once, before the server opens.")
+        self._keeper.registered[name] = registered(name, pipeline)
 
     @property
     def snapshot(self) -> Snapshot:

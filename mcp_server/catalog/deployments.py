@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,8 @@ from ..models import Group, Manifest, Member, Options, Problem, Version
 from ..settings import Settings
 from ..store.records import Staging
 
-Origin = Literal["folder", "upload"]
+Origin = Literal["folder", "upload", "code"]
+"""`code`: an object that the embedding program registered."""
 Engine = Literal["hosts", "local"]
 MAIN = "main"
 """The group of the folder's pipelines."""
@@ -31,7 +32,9 @@ class Deployment:
     version: Version | None = None
     """None until it has loaded once; its manifest is None until it is known, from loading or the cache."""
     kept: bool = True
-    """False for an upload that ends with the server."""
+    """False for what ends with the server."""
+    load: Callable[[], object] | None = None
+    """Of the origin `code`: gives the loaded pipeline."""
     problem: Problem | None = None
     warnings: tuple[str, ...] = ()
 
@@ -58,7 +61,7 @@ class Wanted:
     """The upload that was last deployed under a name, or the version a person pinned; it goes before the
     folder's pipeline."""
     unkept: Deployments = field(default_factory=dict[str, Deployment])
-    """Uploads that are not stored; they go before everything."""
+    """What is not stored: such uploads, and what code registered. It goes before everything."""
     undeployed: frozenset[str] = frozenset()
     """Names whose stored or folder pipeline is not to be served."""
     staged: Mapping[str, Staging] = field(default_factory=dict[str, Staging])
@@ -137,7 +140,7 @@ def groups(deployments: Iterable[Deployment], settings: Settings) -> dict[str, G
     """
     members: dict[tuple[str, Engine | None], list[Deployment]] = {}
     for deployment in sorted(deployments, key=lambda each: each.name):
-        engine = deployment.options.engine if deployment.origin == "folder" else None
+        engine = _engine(deployment)
         own = engine if engine != settings.engine else None
         members.setdefault((_group(deployment), own), []).append(deployment)
     made = (_made(name, engine, group, settings.env) for (name, engine), group in members.items())
@@ -160,12 +163,18 @@ def _made(name: str, engine: Engine | None, members: list[Deployment], env: tupl
     )
 
 
+def _engine(deployment: Deployment) -> Engine | None:
+    if deployment.load is not None:
+        return "local"
+    return deployment.options.engine if deployment.origin == "folder" else None
+
+
 def _group(deployment: Deployment) -> str:
     """Names we make hold a dot, which a declared group cannot."""
-    if deployment.options.group:
+    if deployment.options.group and deployment.origin != "code":
         return deployment.options.group
-    if deployment.origin == "upload":
-        return f"upload.{deployment.name}"
+    if deployment.origin != "folder":
+        return f"{deployment.origin}.{deployment.name}"
     if variables := sorted(set(deployment.options.env)):
         return f"{MAIN}.{hashlib.sha256(' '.join(variables).encode()).hexdigest()[:8]}"
     return MAIN
@@ -177,4 +186,5 @@ def _member(deployment: Deployment) -> Member:
         digest=deployment.digest,
         root=deployment.root,
         options=deployment.options,
+        load=deployment.load,
     )

@@ -53,7 +53,11 @@ class Entry:
     def warnings(self) -> tuple[str, ...]:
         """What its author should know."""
         manifest = self.version.manifest if self.version else None
-        unkept = () if self.kept else ("Not saved: this pipeline is gone when the server stops.",)
+        unkept = (
+            ()
+            if self.kept or self.origin == "code"
+            else ("Not saved: this pipeline is gone when the server stops.",)
+        )
         return self.deployment.warnings + unkept + (manifest.warnings + self._clients if manifest else ())
 
     @cached_property

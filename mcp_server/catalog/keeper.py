@@ -17,6 +17,7 @@ import anyio
 
 from ..engines import Engine, Outcome
 from ..models import Manifest, Member, Problem, State
+from ..pipelines.registered import Registered
 from ..settings import Settings
 from ..store.records import Staging
 from .archive import Archive
@@ -45,6 +46,8 @@ class Keeper:
         """Edits that did not load, with their problem; not tried again until they change."""
         self._formers: Deployments = {}
         """The last versions that worked, of what was broken while no server looked."""
+        self.registered: dict[str, Registered] = {}
+        """What code handed over before the start, by name; it goes before what is stored."""
         self._rollout = Rollout(engine, settings, self._hear, self._locate)
         self.archive = Archive(self.ledger)
         self.beside = Beside(engine, settings, self.archive)
@@ -64,6 +67,8 @@ class Keeper:
             except OSError as error:
                 logger.warning("The folder of pipelines cannot be read: %s", reason(error))
                 await self._read(scan=False)
+            for name, given in self.registered.items():
+                self._wanted = self._wanted.with_served(await self.ledger.registered(name, given))
             self._formers = await self.archive.formers(self._wanted.deployments)
             self._adopt(self._rollout.open(self._target(NOBODY)), "loading")
 

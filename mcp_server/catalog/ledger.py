@@ -18,6 +18,7 @@ from anyio import to_thread
 from ..errors import Unavailable, Unusable
 from ..models import Manifest, Source, Version
 from ..pipelines.options import options_of
+from ..pipelines.registered import Registered
 from ..store import Committed, Draft, Marks, Place, Schema, Store
 from .deployments import Deployment, Deployments
 from .environment import fingerprint
@@ -121,6 +122,14 @@ class Ledger:
             kept=keep,
             warnings=self.warnings(),
         )
+
+    async def registered(self, name: str, given: Registered) -> Deployment:
+        """A pipeline that code handed over, with a version that is not stored; its source, as far as it is
+        known, lies on disk until the end."""
+        root = await to_thread.run_sync(self._temporary_shelf().place, given.source)
+        digest = given.source.digest
+        made = Deployment(name, "code", digest, root, given.options, kept=False, load=given.load)
+        return await self._provisional(made)
 
     async def deploy(self, deployment: Deployment, author: str, parent: int | None) -> Deployment:
         """Write down that it serves; with its version. What is not kept only gets a number."""

@@ -65,7 +65,7 @@ def from_store(
 
 def present_root(deployment: Deployment, folder: Path | None, shelf: Shelf) -> Path | None:
     """Where the source of a deployment is now: in the user's folder, else its copy, else nowhere."""
-    if deployment.origin == "upload" or folder is None:
+    if deployment.origin != "folder" or folder is None:
         return deployment.root
     place = folder / deployment.name
     try:

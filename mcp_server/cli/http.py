@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -18,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..app import create_app
 from ..errors import Outdated
-from ..server import Server
 from ..settings import Settings
 from . import banner
 from .leaving import end_within
@@ -87,8 +85,8 @@ class Front(uvicorn.Server):
 
     def __init__(self, settings: Settings, url: str) -> None:
         app = create_app(settings)
-        self._server: Server = app.state.server
-        self._close_streams: Callable[[], None] = app.state.close_streams
+        self._server = app.server
+        self._close_streams = app.close_streams
         self._calls = Calls(app)
         self._url = url
         self._deadline: float | None = None

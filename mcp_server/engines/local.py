@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 from ..errors import Broken
 from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Question, Result, Run
@@ -51,7 +52,7 @@ def attempt(member: Member) -> Pipeline | Problem:
     """Load a pipeline; a problem instead of any exception."""
     haystack.install()
     try:
-        return load(member.name, member.root)
+        return cast(Pipeline, member.load()) if member.load else load(member.name, member.root)
     except Broken as broken:
         return broken.problem
     except BaseException as error:  # foreign code runs while loading: may raise anything

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -115,6 +115,8 @@ class Member(Noun):
     root: Path
     """The folder that holds the files; loaded in place."""
     options: Options = Options()
+    load: Callable[[], object] | None = Field(default=None, exclude=True, repr=False)
+    """Gives the loaded pipeline, of one that code registered as an object. Cannot leave this process."""
 
 
 class Group(Noun):

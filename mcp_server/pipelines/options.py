@@ -110,6 +110,13 @@ def options_of(files: Mapping[str, bytes]) -> Options:
     return _yaml_options(files[kind[1]], kind[1])
 
 
+def options_of_object(wrapper: Any, base: type[Any]) -> Options:
+    """What a wrapper in memory, or its class, declares other than `base` does. Raises `Broken`."""
+    said = {name: getattr(wrapper, name, None) for name in _EXPECTED}
+    own = {name: value for name, value in said.items() if value != getattr(base, name, None)}
+    return _checked(own, lambda _: ("", None))
+
+
 def parse(content: bytes, path: str) -> ast.Module:
     """The syntax tree of a Python file. Raises what `ast.parse` raises.
 

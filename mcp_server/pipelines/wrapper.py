@@ -64,6 +64,13 @@ def _loaded(name: str, root: Path, modules: Modules) -> WrapperPipeline:
         check_requirements(root)
         options = options_of({WRAPPER: (root / WRAPPER).read_bytes()})
         wrapper = _wrapper_class(modules)
+    return offered(name, wrapper, options, root, modules)
+
+
+def offered(
+    name: str, wrapper: Callable[[], Any], options: Options, root: Path, modules: Modules | None = None
+) -> WrapperPipeline:
+    """The wrapper that is made so, set up and warmed up; `root` is the author's folder. Raises `Broken`."""
     with _told(root, "`PipelineWrapper()`"):
         instance = wrapper()
         entry = _entry(name, instance)
@@ -72,7 +79,9 @@ def _loaded(name: str, root: Path, modules: Modules) -> WrapperPipeline:
         _set_up(instance)
     with _told(root, "what it publishes"):
         publications = published_by(name, instance)
-    return WrapperPipeline(publications.told(manifest), entry, instance, modules, publications)
+    return WrapperPipeline(
+        publications.told(manifest), entry, instance, modules or Modules(name, root), publications
+    )
 
 
 @contextlib.contextmanager

@@ -46,12 +46,24 @@ def load(name: str, root: Path) -> YamlPipeline:
     check_requirements(root)
     composed = compose(texts[kind[1]], kind[1])
     options = options_of(texts)
-    pipeline = build(composed, root)
+    return _offered(name, build(composed, root), composed, options, YamlPipeline)
+
+
+def offered(name: str, pipeline: Pipeline, files: Mapping[str, bytes]) -> YamlPipeline:
+    """A pipeline that was made by code, warmed up; `files` holds its YAML, if it has one. Raises `Broken`."""
+    path, content = next(iter(files.items()), (name, b"components: {}"))
+    pipeline.warm_up()
+    return _offered(name, pipeline, compose(content, path), options_of(files), LentPipeline)
+
+
+def _offered(
+    name: str, pipeline: Pipeline, composed: Composed, options: Options, made: type[YamlPipeline]
+) -> YamlPipeline:
     inputs, answers = arguments_in(pipeline, composed), answers_in(pipeline, composed)
     arguments = _compiled(inputs, composed)
     manifest = _manifest(name, options, pipeline, arguments, answers)
     publications = Publications(drawn(name, pipeline), templated(name, options.title, pipeline))
-    return YamlPipeline(pipeline, inputs, arguments, answers, publications.told(manifest), publications)
+    return made(pipeline, inputs, arguments, answers, publications.told(manifest), publications)
 
 
 class YamlPipeline:
@@ -113,6 +125,13 @@ class YamlPipeline:
             name: (result.get(component, {}), socket) for name, (component, socket) in self._named.items()
         }
         return {name: outputs[socket] for name, (outputs, socket) in found.items() if socket in outputs}
+
+
+class LentPipeline(YamlPipeline):
+    """One that belongs to the code that made it."""
+
+    def close(self) -> None:
+        """Leave it open: it is its maker's to close."""
 
 
 class _Listener:

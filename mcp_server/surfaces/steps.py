@@ -146,10 +146,10 @@ class Steps:
         wish = Wish(given.step_name, given.user_feedback, given.regenerate)
         going = await self._stepwise.execute(caller, identity, wish)
         seconds = [kept.response.seconds for each in going.walk.path for kept in each.responses]
-        scheme = "wss" if request.url.scheme == "https" else "ws"
+        scheme, root = "wss" if request.url.scheme == "https" else "ws", request.scope.get("root_path", "")
         return Answer(
             {
-                "websocket_url": f"{scheme}://{request.url.netloc}/step/{identity}/stream",
+                "websocket_url": f"{scheme}://{request.url.netloc}{root}/step/{identity}/stream",
                 "models": going.execution.inputs["models"],
                 "estimated_time_seconds": math.ceil(max(seconds)) if seconds else GUESS,
             },
