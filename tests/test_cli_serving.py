@@ -111,7 +111,28 @@ async def test_it_says_where_it_listens_what_it_serves_and_how_to_connect(pipeli
     assert re.search(r"^  waiting +Wait for a file\.$", text, re.MULTILINE)
     assert re.search(r"^  broken +error: pipeline_wrapper\.py, line 1: ", text, re.MULTILINE)
     assert f'"url": "{url[0]}/mcp"' in text
+    assert f"\nHistory\n  full, 30 days, in {pipelines.parent / 'state' / 'state.db'}\n" in text
     assert "\x1b" not in text
+
+
+async def test_it_says_which_pipelines_are_recorded_otherwise(pipelines: Path) -> None:
+    for name, record in {"secret": "none", "quiet": "meta", "open": "full"}.items():
+        (pipelines / name).mkdir()
+        declared = f"(BasePipelineWrapper):\n    record = {record!r}"
+        code = WAITING.replace("(BasePipelineWrapper):", declared)
+        (pipelines / name / "pipeline_wrapper.py").write_text(code)
+    async with running(pipelines, "--port", "0", "--keep-days", "7") as server:
+        text = await told(server, '"type": "http"')
+    assert re.search(r"\nHistory\n  full, 7 days, in .+; meta: quiet; none: secret\n", text)
+
+
+async def test_it_says_that_nothing_is_kept_without_a_database(pipelines: Path) -> None:
+    store = f"postgresql+psycopg://ada:secret@127.0.0.1:{free_port()}/none"
+    async with running(pipelines, "--port", "0", "--store", store) as server:
+        text = await told(server, '"command"')
+    assert re.search(
+        r"\nHistory\n  full, 30 days, in memory only \(The database cannot be used: .+\)\n", text
+    )
 
 
 async def test_a_pasted_configuration_starts_a_server_that_answers(pipelines: Path, tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
-"""What `mcp-server run` tells the person who started it: addresses, tools, how to connect a client."""
+"""What `mcp-server run` tells the person who started it: addresses, tools, history, how to connect."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from ..models import Status
+from ..models import Options, Status
 from ..settings import DOTENV, FILE, Settings
 
 LONGEST = 100
 """Characters of a description that are shown."""
+NAMED = 5
+"""Pipelines that are named where only some are."""
 UNREPEATED = {"folder", "host", "port", "allowed_hosts", "allowed_origins"}
 """What a command that speaks stdio does not repeat: the folder is its argument, and it has no address."""
 
@@ -39,6 +42,18 @@ def tools(statuses: Iterable[Status]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def history(settings: Settings, pipelines: Mapping[str, Options], fault: str | None) -> str:
+    """What is recorded of runs and where, in one line, and which pipelines say otherwise."""
+    where = f"in memory only ({_plain(fault)})" if fault else f"in {_place(settings.database())}"
+    kept = f"{settings.record}, {settings.keep_days} days, {where}"
+    said = {name: options.record for name, options in pipelines.items() if options.record}
+    for recording in sorted({*said.values()} - {settings.record}):
+        names = sorted(name for name in said if said[name] == recording)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        kept += f"; {recording}: {', '.join(names[:NAMED])}{more}"
+    return f"History\n  {kept}\n"
+
+
 def clients(settings: Settings, url: str) -> str:
     """Configurations to paste: one with absolute paths for clients that start the server, one by URL."""
     name = server_name(settings)
@@ -51,6 +66,14 @@ def clients(settings: Settings, url: str) -> str:
         "or one that connects to this server (Claude Code, Cursor, …)\n"
         f"  {json.dumps(reached, ensure_ascii=False)}\n"
     )
+
+
+def _place(database: Path | str) -> str:
+    """Where the database is, without what opens it."""
+    if isinstance(database, Path):
+        return str(database)
+    url = urlsplit(database)
+    return f"PostgreSQL at {url.hostname or 'localhost'}{url.path}"
 
 
 def _line(status: Status, width: int, text: str) -> str:

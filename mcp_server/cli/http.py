@@ -135,7 +135,10 @@ class Front(uvicorn.Server):
         _print(banner.addresses(self._url, settings.folder))
         with anyio.move_on_after(PATIENCE):
             await self._loaded()
-        _print(banner.tools(self._server.catalog.statuses()))
+        catalog = self._server.catalog
+        _print(banner.tools(catalog.statuses()))
+        options = {name: each.options for name, each in catalog.snapshot.entries.items()}
+        _print(banner.history(settings, options, self._server.history.fault))
         _print(banner.clients(settings, self._url))
 
     async def _loaded(self) -> None:
