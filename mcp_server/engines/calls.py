@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
@@ -26,6 +27,11 @@ from ..pipelines.haystack import reason
 
 GRACE = 0.2
 """Seconds between asking a thread to stop and raising in it."""
+
+TRACED = 6
+"""Calls that the log names of a failure; a whole traceback costs more than the run did."""
+PLACES = 1000
+"""Characters of their places."""
 
 UNPROMISED = (
     "The pipeline gave content without the structured value its output schema promises: "
@@ -122,7 +128,7 @@ class Call:
             fault = Fault(code=error.code, message=error.message, data=error.data)
             return failure(error.message).model_copy(update={"fault": fault})
         if not isinstance(error, Invalid):
-            log.warning("run %s of %s failed", self._run.id, self._run.pipeline, exc_info=error)
+            log.warning("run %s of %s failed: %s", self._run.id, self._run.pipeline, traced(error))
         return failure(explain(error))
 
 
@@ -165,6 +171,20 @@ def raise_in(ident: int | None, kind: type[BaseException] | None) -> None:
     if ident is not None:
         exception = ctypes.py_object(kind) if kind else None
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), exception)
+
+
+def traced(error: BaseException) -> str:
+    """One line for the log: what went wrong, and the last calls that led there, innermost last."""
+    frames = traceback.extract_tb(innermost(error).__traceback__, limit=-TRACED)
+    places = " > ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{explain(error)} (at {places[-PLACES:]})"
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What caused the error, as far down as Haystack and others wrap it."""
+    for _ in range(TRACED):
+        error = error.__cause__ or error
+    return error
 
 
 def explain(error: BaseException) -> str:
