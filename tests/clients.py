@@ -46,6 +46,11 @@ class Served:
     def pid(self) -> int:
         return self.process.pid
 
+    def memory(self) -> int:
+        """Bytes of memory the process has in use, without its hosts."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
     def client(self, transport: Transport = "http", mode: Mode = "auto", **more: Any) -> Client:
         """A client, not yet connected. On stdio it starts a second server on the same folder and state."""
         if transport == "stdio":

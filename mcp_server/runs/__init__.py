@@ -22,6 +22,7 @@ from ..models import Caller, Client, Emit, Json, Question, Recording, Run, Verb
 from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
+from ..store.tree import Watch, untold
 from .live import Live, Work, ignore
 from .past import Past
 
@@ -41,6 +42,8 @@ class Runs:
         self._engine = engine
         self._settings = settings
         self._history = history
+        self.turned: Watch = untold
+        """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
         self.artifacts = Artifacts()
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
@@ -259,7 +262,7 @@ class Runs:
         )
 
     def _begin(self, run: Run, work: Work, recording: Recording) -> Live:
-        live = Live(run, work, self._seal, self._settings.answer_timeout)
+        live = Live(run, work, self._seal, self._settings.answer_timeout, self.turned)
         live.recording = recording
         self._going[run.id] = live
         live.when_ended(self._ended)
@@ -269,7 +272,7 @@ class Runs:
         """A run that was begun before with the same key: the one that goes on, or what is recorded of it."""
         if live := self._going.get(known.id):
             return live
-        live = Live(known, self.past.followed, unsealed, self._settings.answer_timeout)
+        live = Live(known, self.past.followed, unsealed, self._settings.answer_timeout, self.turned)
         live.lasting = True
         return live
 
@@ -290,6 +293,7 @@ class Runs:
             self._kept[live.run.id] = live
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
+        self.turned(live.run.id)
 
 
 async def unsealed(live: Live) -> None:

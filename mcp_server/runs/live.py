@@ -12,6 +12,7 @@ from ..content import failure
 from ..errors import Conflict, ServerError
 from ..models import Answers, Emit, Event, Json, Progress, Question, Recording, Result, Run, RunStatus
 from ..store import INTERRUPTED
+from ..store.tree import Watch
 
 ERROR = 500
 """Characters of a failure that a list of runs shows."""
@@ -28,8 +29,8 @@ Seal = Callable[["Live"], Awaitable[None]]
 class Live:
     """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer."""
 
-    def __init__(self, run: Run, work: Work, seal: Seal, patience: float) -> None:
-        """`patience` is how many seconds a question waits."""
+    def __init__(self, run: Run, work: Work, seal: Seal, patience: float, turned: Watch) -> None:
+        """`patience` is how many seconds a question waits; `turned` hears when that begins and ends."""
         self.run = run
         self.question: Question | None = None
         self.progress: Progress | None = None
@@ -46,6 +47,7 @@ class Live:
         self.recording: Recording = "full"
         self._interrupted = False
         self._patience = patience
+        self._turned = turned
         self._answers: asyncio.Future[Answers] | None = None
         self._given: Answers = {}
         self._news = asyncio.Event()
@@ -153,6 +155,7 @@ class Live:
     def _turn(self, status: RunStatus) -> None:
         self.run = self.run.model_copy(update={"status": status})
         self.changed = time.time()
+        self._turned(self.run.id)
 
 
 def reason(result: Result) -> str | None:

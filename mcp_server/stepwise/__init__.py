@@ -19,7 +19,7 @@ from ..errors import Conflict, Invalid, NotFound, ServerError, Unanswered
 from ..models import Answers, Caller, Emit, Event, Json, Response
 from ..runs import ignore, new_id
 from ..settings import Settings
-from ..store.tree import Execution, Kept, Tree, Walk
+from ..store.tree import Execution, Kept, Tree, Walk, Watch
 from . import moves
 from .going import Going, run_of
 from .moves import Choice, Plan, Wish
@@ -152,6 +152,10 @@ class Stepwise:
     async def keep(self, walk: Walk) -> Walk:
         """Store a run that was made elsewhere, such as an imported one."""
         return await self._tree.create(walk)
+
+    def watch(self, turned: Watch) -> None:
+        """Have `turned` told the id of each run that this server moves, once it is durable."""
+        self._tree.turned = turned
 
     def going(self, identity: str) -> Going | None:
         """The last execution of a run, if it went on here not long ago."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 T = TypeVar("T")
+
+Watch = Callable[[str], object]
+"""Told the id of a run whose status is another one now."""
 
 Progressing = Literal["running", "done", "failed"]
 WalkStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
@@ -150,6 +154,8 @@ class Tree:
 
     def __init__(self, store: Transactions) -> None:
         self._store = store
+        self.turned: Watch = untold
+        """Told the id of a run that this server moved."""
 
     @property
     def instance(self) -> str:
@@ -174,7 +180,9 @@ class Tree:
         Of stored ones only the last may have changed. Raises `Conflict` if the run's revision is no longer
         that of `walk`: somebody else changed it.
         """
-        return await self._store.change(lambda connection: _queries().change(connection, walk))
+        moved = await self._store.change(lambda connection: _queries().change(connection, walk))
+        self.turned(walk.id)
+        return moved
 
     async def put(self, execution: Execution, kept: Kept) -> None:
         """Store a response. Raises `Conflict` if the execution is no longer this attempt's."""
@@ -182,7 +190,9 @@ class Tree:
 
     async def end(self, execution: Execution, status: Progressing, error: str | None = None) -> None:
         """End an execution; its run waits, or has failed. Raises `Conflict` as `put`."""
-        await self._store.change(lambda connection: _queries().end(connection, execution, status, error))
+        work = partial(_queries().end, execution=execution, status=status, error=error)
+        for run in await self._store.change(work):
+            self.turned(run)
 
     async def claim(self, attempt: str, going: Sequence[str]) -> tuple[str, ...]:
         """Take over the executions of servers that are gone, and those of this one that are not `going` on.
@@ -192,6 +202,10 @@ class Tree:
         return await self._store.change(
             lambda connection: _queries().claim(connection, attempt, self.instance, going)
         )
+
+
+def untold(run: str) -> None:
+    """A watch that does not look."""
 
 
 def _queries() -> Any:

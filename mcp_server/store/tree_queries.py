@@ -102,14 +102,17 @@ def put(connection: Connection, execution: Execution, kept: Kept) -> None:
     _keep(connection, _fenced(connection, execution), execution.id, kept)
 
 
-def end(connection: Connection, execution: Execution, status: Progressing, error: str | None) -> None:
+def end(
+    connection: Connection, execution: Execution, status: Progressing, error: str | None
+) -> tuple[str, ...]:
+    """Gives the ids of the runs that stand there."""
     _fenced(connection, execution)
     ended = {"status": status, "error": error, "finished": time.time()}
     connection.execute(update(executions).where(executions.c.id == execution.id).values(ended))
     standing = {"status": "waiting" if status == "done" else "failed", "error": error}
-    connection.execute(
-        update(runs).where(runs.c.head == execution.id).values(attempt=runs.c.attempt + 1, **standing)
-    )
+    there = update(runs).where(runs.c.head == execution.id)
+    moved = there.values(attempt=runs.c.attempt + 1, **standing).returning(runs.c.id)
+    return tuple(connection.scalars(moved))
 
 
 def claim(connection: Connection, attempt: str, instance: str, going: Sequence[str]) -> tuple[str, ...]:

@@ -85,6 +85,12 @@ PUBLISHES = wrapper(
     'def run_api(self) -> str:\n    """Answers."""\n    return "plain"\n'
     '@resource("more://it")\ndef it(self) -> str:\n    return "it"\n'
 )
+ASKS = wrapper(
+    "def run_api(self, context: Context) -> str:\n"
+    '    """Asks."""\n'
+    '    answer = context.ask("Sure?", {"type": "object", "properties": {}})\n'
+    "    return answer.action\n"
+)
 YAML = """
 components:
   builder:
@@ -369,15 +375,9 @@ async def test_a_new_version_updates_the_card(served: Served, mode: Mode) -> Non
             assert (card["description"], card["version"]) == ("Answers anew.", "2")
 
 
-async def test_a_run_that_waits_can_be_read_under_its_id(served: Served, tmp_path: Path) -> None:
-    waits = wrapper(
-        "def run_api(self, context: Context) -> str:\n"
-        '    """Asks."""\n'
-        '    answer = context.ask("Sure?", {"type": "object", "properties": {}})\n'
-        "    return answer.action\n"
-    )
+async def test_a_run_that_waits_can_be_read_under_its_id(served: Served) -> None:
     async with served.client("http", "legacy") as client:  # it declares nothing it could be asked by
-        await deploy(client, "asks", waits)
+        await deploy(client, "asks", ASKS)
         parked = await client.call_tool("asks", {})
         assert isinstance(parked.content[0], types.TextContent)
         run = parked.content[0].text.partition("Run ")[2].split()[0]
@@ -389,3 +389,25 @@ async def test_a_run_that_waits_can_be_read_under_its_id(served: Served, tmp_pat
             return json.loads(await text_of(client, f"run://{run}"))["status"] == "cancelled"
 
         await until(ended)
+
+
+async def test_who_follows_a_run_hears_when_it_waits_goes_on_and_ends(served: Served, mode: Mode) -> None:
+    name = f"asks_{mode}"
+    async with served.client("http", "legacy") as other:  # it declares nothing it could be asked by
+        await deploy(other, name, ASKS)
+        begun = await other.call_tool("start_run", {"name": name, "arguments": {}})
+        assert begun.structured_content is not None
+        run = begun.structured_content["run_id"]
+
+        async def status() -> str:
+            return json.loads(await text_of(other, f"run://{run}"))["status"]
+
+        async def waits() -> bool:
+            return await status() == "waiting"
+
+        await until(waits)
+        async with following(served, "http", mode, f"run://{run}") as follower:
+            await other.call_tool("answer_run", {"run_id": run, "answers": {"answer": "decline"}})
+            assert await follower.updated() == f"run://{run}"
+            while await status() != "done":
+                assert await follower.updated() == f"run://{run}"

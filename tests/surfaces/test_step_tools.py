@@ -13,6 +13,7 @@ import pytest
 from clients import Mode, Served, serve
 from mcp import Client
 from mcp.client import ClientRequestContext
+from mcp.shared.subscriptions import ResourceUpdated
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +101,16 @@ async def test_a_run_is_walked_through_with_tools(running: Served, mode: Mode) -
         assert (listed["total_count"], len(listed["artifacts"])) == (4, 2)
         assert (await called(client, "get_run", run_id=run))["status"] == "waiting"
         assert "There is no step-wise run" in await refused(client, "execute_step", run_id="0" * 32)
+
+
+async def test_who_follows_a_run_hears_of_its_moves(running: Served) -> None:
+    async with running.client() as client, running.client() as other:
+        run = (await called(client, "article", topic="tea"))["run_id"]
+        async with other.listen(resource_subscriptions=[f"run://{run}"]) as stream:
+            for move in ({"response_ids": ["resp-001"]}, {}):
+                await called(client, "select_response" if move else "execute_step", run_id=run, **move)
+                with anyio.fail_after(LIMIT):
+                    assert await anext(stream) == ResourceUpdated(f"run://{run}")
 
 
 async def test_a_run_is_cancelled_by_the_tool_of_all_runs(running: Served) -> None:

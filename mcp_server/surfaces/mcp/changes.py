@@ -15,8 +15,6 @@ import anyio
 import mcp_types as types
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
-    InMemorySubscriptionBus,
-    ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
@@ -27,12 +25,13 @@ from mcp.shared.exceptions import MCPError
 
 from ...models import Notice
 from .eras import Request, connection
+from .streams import Streams
 
 SEND_LIMIT = 2.0
 """Seconds a session may take to accept announcements before it is passed over."""
 
 SUBSCRIBED = 1000
-"""Resources one session may subscribe to."""
+"""Resources one session, or one listen stream, may subscribe to."""
 
 LISTS: Mapping[str, ServerEvent] = MappingProxyType(
     {"tools": ToolsListChanged(), "prompts": PromptsListChanged(), "resources": ResourcesListChanged()}
@@ -62,12 +61,13 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        self._bus = InMemorySubscriptionBus()
-        self._listeners = ListenHandler(self._bus)
+        self._listening = Streams()
         self._sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
         self._streams: set[str] = set()
         """Ids of the HTTP sessions that hold a stream open."""
-        self._opened = anyio.Event()
+        self._updated: dict[str, None] = {}
+        """Resources whose followers are to be told, in order."""
+        self._news = anyio.Event()
 
     async def follow(
         self, revisions: AsyncIterable[object], topics: Callable[[], Mapping[str, object]]
@@ -91,7 +91,13 @@ class Changes:
         self, request: Request, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
         """Serve one `subscriptions/listen` stream (2026-07-28)."""
-        return await self._listeners(request, params)
+        return await self._listening.serve(request, params)
+
+    def updated(self, uri: str) -> None:
+        """Announce soon that a resource was updated; several times at once count as one."""
+        if self._listening.follow(uri) or any(uri in session.uris for session in self._sessions.values()):
+            self._updated[uri] = None
+            self._news.set()
 
     def admit(self, request: Request) -> None:
         """Tell this request's handshake-era session from now on, until it closes."""
@@ -103,9 +109,7 @@ class Changes:
     def subscribe(self, request: Request, uri: str) -> None:
         """Tell this request's session of updates of a resource. Raises `MCPError` for one too many."""
         if session := self._sessions.get(connection(request)):
-            if len(session.uris) >= SUBSCRIBED:
-                text = f"A session subscribes to {SUBSCRIBED} resources at most."
-                raise MCPError(types.INVALID_PARAMS, text)
+            check_count(len(session.uris) + 1)
             session.uris.add(uri)
 
     def unsubscribe(self, request: Request, uri: str) -> None:
@@ -117,7 +121,7 @@ class Changes:
     def stream_opened(self, session_id: str) -> None:
         """The HTTP session's client holds a stream open: tell it what it missed, and what comes."""
         self._streams.add(session_id)
-        self._opened.set()
+        self._news.set()
 
     def stream_closed(self, session_id: str) -> None:
         """Its stream ended; what comes now waits for the next one."""
@@ -125,11 +129,11 @@ class Changes:
 
     def close(self) -> None:
         """End the listen streams, which would otherwise keep a stopping server waiting."""
-        self._listeners.close()
+        self._listening.close()
 
     async def _announce(self, topics: Iterable[str]) -> None:
         for topic in topics:
-            await self._bus.publish(LISTS.get(topic) or ResourceUpdated(topic))
+            await self._listening.publish(LISTS.get(topic) or ResourceUpdated(topic))
             for session in self._sessions.values():
                 if topic in LISTS or topic in session.uris:
                     session.due[topic] = None
@@ -137,9 +141,10 @@ class Changes:
 
     async def _catch_up(self) -> None:
         while True:
-            await self._opened.wait()
-            self._opened = anyio.Event()
-            await self._tell()
+            await self._news.wait()
+            self._news = anyio.Event()
+            updated, self._updated = self._updated, {}
+            await self._announce(updated)
 
     async def _tell(self) -> None:
         """Tell every session that is behind and can hear; one that does not read holds up no other."""
@@ -151,6 +156,13 @@ class Changes:
 
     def _hears(self, session: Connection) -> bool:
         return session.session_id is None or session.session_id in self._streams
+
+
+def check_count(resources: int) -> None:
+    """Raise `MCPError` if these are too many to follow."""
+    if resources > SUBSCRIBED:
+        text = f"At most {SUBSCRIBED} resources can be subscribed to at once."
+        raise MCPError(types.INVALID_PARAMS, text)
 
 
 async def tell(client: Connection, topics: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from ...server import Server
-from .cards import Cards
+from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
 from .eras import Request
@@ -58,6 +58,8 @@ class ProtocolServer(LowLevelServer[Any]):
     def __init__(self, server: Server) -> None:
         self.changes = Changes()
         self._catalog = server.catalog
+        server.runs.turned = self._turned
+        server.stepwise.watch(self._turned)
         running = Running(server, self.changes)
         self.tools = tools = Tools(server, running)
         self._published = Published(server, running, tools.toolset)
@@ -68,7 +70,6 @@ class ProtocolServer(LowLevelServer[Any]):
             instructions=INSTRUCTIONS,
             cache_hints={"server/discover": CacheHint(60_000, "public")},
             get_tool_input_schema=tools.input_schema,  # or the SDK walks tools/list on every modern call
-            on_subscriptions_listen=self.changes.listen,
         )
         self.add_request_handler("tools/list", types.PaginatedRequestParams, tools.list)
         self.add_request_handler("tools/call", types.CallToolRequestParams, tools.call)
@@ -87,6 +88,7 @@ class ProtocolServer(LowLevelServer[Any]):
         handle("resources/templates/list", types.PaginatedRequestParams, resources.templates)
         handle("resources/read", types.ReadResourceRequestParams, resources.read)
         handle("resources/subscribe", types.SubscribeRequestParams, resources.subscribe)
+        handle("subscriptions/listen", types.SubscriptionsListenRequestParams, resources.listen)
         handle("resources/unsubscribe", types.UnsubscribeRequestParams, resources.unsubscribe)
         handle("prompts/list", types.PaginatedRequestParams, prompts.list)
         handle("prompts/get", types.GetPromptRequestParams, prompts.get)
@@ -120,6 +122,9 @@ class ProtocolServer(LowLevelServer[Any]):
                 yield
             finally:
                 tasks.cancel_scope.cancel()
+
+    def _turned(self, run: str) -> None:
+        self.changes.updated(RUN.uri(run_id=run))
 
     async def _admit(self, ctx: Request, call_next: CallNext) -> HandlerResult:
         if ctx.method == "notifications/initialized":

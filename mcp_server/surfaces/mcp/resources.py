@@ -9,7 +9,7 @@ from mcp.shared.exceptions import MCPError
 from ...errors import NotFound, ServerError
 from ...models import Caller, Json
 from .cards import Cards
-from .changes import Changes
+from .changes import Changes, check_count
 from .eras import Request
 from .listing import shown
 from .pages import page
@@ -50,8 +50,7 @@ class Resources:
 
     async def subscribe(self, request: Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Tell this session when the resource is updated. Raises `MCPError` for an unknown one."""
-        if not await self._own(Caller(origin="mcp"), params.uri):
-            await self._reader(request, params.uri)
+        await self._find(request, params.uri)
         self._changes.subscribe(request, params.uri)
         return types.EmptyResult()
 
@@ -61,6 +60,32 @@ class Resources:
         """Tell it no more."""
         self._changes.unsubscribe(request, params.uri)
         return types.EmptyResult()
+
+    async def listen(
+        self, request: Request, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Serve a stream of changes (2026-07-28). Of resources, it follows those this caller may read.
+
+        Its acknowledgement tells which. Raises `MCPError` for too many resources or streams.
+        """
+        wanted = params.notifications
+        uris = dict.fromkeys(wanted.resource_subscriptions or ())
+        check_count(len(uris))
+        seen = [uri for uri in uris if await self._is_there(request, uri)]
+        notifications = wanted.model_copy(update={"resource_subscriptions": seen})
+        return await self._changes.listen(request, params.model_copy(update={"notifications": notifications}))
+
+    async def _is_there(self, request: Request, uri: str) -> bool:
+        try:
+            await self._find(request, uri)
+        except MCPError:
+            return False
+        return True
+
+    async def _find(self, request: Request, uri: str) -> None:
+        """Raise `MCPError` if there is no such resource for this caller."""
+        if not await self._own(Caller(origin="mcp"), uri):
+            await self._reader(request, uri)
 
     async def _own(self, caller: Caller, uri: str) -> Json | None:
         """The content if it is a resource of the server's own, None if it is not."""
