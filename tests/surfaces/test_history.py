@@ -10,9 +10,11 @@ from typing import Any
 
 import anyio
 import httpx
+import httpx2
 import pytest
 from clients import serve, until
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextResourceContents
 
 from .conftest import wrapper
@@ -82,19 +84,43 @@ async def test_they_are_listed_at_manage_only(tmp_path: Path) -> None:
     assert not names & plain
 
 
+COUNT = '''
+    calls = 0
+
+    def run_api(self, by: int) -> int:
+        """Counts."""
+        self.calls += by
+        return self.calls
+'''
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_a_header_is_a_key_as_well(tmp_path: Path, mode: Any) -> None:
+    (tmp_path / "count").mkdir()
+    (tmp_path / "count" / "pipeline_wrapper.py").write_text(wrapper(COUNT))
+    async with serve(tmp_path) as served, httpx2.AsyncClient(headers={"Idempotency-Key": "once"}) as http:
+        transport = streamable_http_client(f"{served.url}/mcp", http_client=http)
+        async with Client(transport, mode=mode) as client, served.client(mode=mode) as plain:
+            answers = [
+                await client.call_tool("count", {"by": 1}),
+                await client.call_tool("count", {"by": 1}),
+                await client.call_tool("count", {"by": 1}, meta={KEY: "once"}),  # type: ignore[arg-type]
+                await plain.call_tool("count", {"by": 1}, meta={KEY: "once"}),  # type: ignore[arg-type]
+            ]
+            assert [each.structured_content for each in answers] == [{"result": 1}] * 4
+            both = await client.call_tool("count", {"by": 1}, meta={KEY: "twice"})  # type: ignore[arg-type]
+            assert both.is_error and "differ; give one" in both.content[0].model_dump()["text"]
+            other = await client.call_tool("count", {"by": 2})
+            assert other.is_error and "other arguments" in other.content[0].model_dump()["text"]
+            http.headers["Idempotency-Key"] = "x" * 257
+            long = await client.call_tool("count", {"by": 1})
+            assert long.is_error and "Idempotency-Key" in long.content[0].model_dump()["text"]
+
+
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_a_call_sent_twice_with_a_key_runs_once(tmp_path: Path, mode: Any) -> None:
     (tmp_path / "count").mkdir()
-    (tmp_path / "count" / "pipeline_wrapper.py").write_text(
-        wrapper('''
-            calls = 0
-
-            def run_api(self, by: int) -> int:
-                """Counts."""
-                self.calls += by
-                return self.calls
-        ''')
-    )
+    (tmp_path / "count" / "pipeline_wrapper.py").write_text(wrapper(COUNT))
     async with serve(tmp_path) as served, served.client(mode=mode) as client:
         meta: Any = {KEY: "once"}
         first = await client.call_tool("count", {"by": 1}, meta=meta)

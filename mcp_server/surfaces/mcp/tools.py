@@ -34,6 +34,8 @@ TIMEOUT = "haystack-mcp-server/timeout"
 
 KEY = "haystack-mcp-server/idempotency-key"
 """Where a call may say in `_meta` by which key it is known if it is sent again."""
+KEY_HEADER = "Idempotency-Key"
+"""The same over HTTP, as other APIs have it."""
 KEY_LIMIT = 256
 
 
@@ -160,8 +162,15 @@ def wanted_timeout(request: Request) -> float | None:
 
 
 def wanted_key(request: Request) -> str | None:
-    """The idempotency key of the call, None if it has none. Raises `Invalid`."""
-    key = (request.meta or {}).get(KEY)
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_LIMIT):
-        raise Invalid(f"`{KEY}` in `_meta` must be a string of 1 to {KEY_LIMIT} characters.")
-    return key
+    """The idempotency key of the call, from its `_meta` or its HTTP header, None if it has none.
+
+    Raises `Invalid` for a key that is none, and for two that differ.
+    """
+    http, meta = request.request, (request.meta or {}).get(KEY)
+    header = http.headers.get(KEY_HEADER) if isinstance(http, HTTPConnection) else None
+    for key, place in ((meta, f"`{KEY}` in `_meta`"), (header, f"The header {KEY_HEADER}")):
+        if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_LIMIT):
+            raise Invalid(f"{place} must be a string of 1 to {KEY_LIMIT} characters.")
+    if None not in (meta, header) and meta != header:
+        raise Invalid(f"The header {KEY_HEADER} and `{KEY}` in `_meta` differ; give one of them.")
+    return header if meta is None else meta
