@@ -201,6 +201,7 @@ class Keeper:
 
     def _adopt(self, trial: Trial, state: State) -> None:
         """Show it and let it serve, in one step for whoever looks."""
+        trial = self._rollout.caught_up(trial)
         self._failed = {
             name: each
             for name, each in self._failed.items()

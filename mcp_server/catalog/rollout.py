@@ -93,6 +93,18 @@ class Rollout:
             await self.discard(trial)
             raise
 
+    def caught_up(self, trial: Trial) -> Trial:
+        """The same with what became known, while it loaded, of the pipelines that it leaves as they are."""
+        known = {
+            name: replace(each, version=present.version)
+            for name, each in trial.target.items()
+            if (each.version is None or each.version.manifest is None)
+            and (present := self.deployments.get(name))
+            and present.same_source(each)
+            and present.version
+        }
+        return replace(trial, target={**trial.target, **known})
+
     def loaded(self, deployment: Deployment, manifest: Manifest) -> Deployment:
         """Keep what an adopted pipeline turned out to be."""
         known = deployment.with_manifest(manifest)

@@ -134,3 +134,18 @@ async def test_a_snapshot_is_not_changed_by_what_comes_after(place: Place) -> No
         await server.catalog.undeploy("one")
         assert list(before.entries) == ["one"]
         assert [tool["name"] for tool in before.tools] == ["one"]
+
+
+async def test_a_pipeline_that_comes_up_while_another_is_deployed_serves(place: Place) -> None:
+    first, second, began = (place.folder.parent / name for name in ("first", "second", "began"))
+    place.pipeline("first", slow(1, str(first)))
+    async with place.server(wait=False) as server, anyio.create_task_group() as tasks:
+        text = f"open({str(began)!r}, 'w').close()\n{slow(2, str(second))}"
+        tasks.start_soon(server.deploy, "second", text)
+        await until(began.exists)
+        first.touch()
+        await until(lambda: server.catalog.status("first").status == "running")
+        second.touch()
+        await until(lambda: len(server.tools) == 2)
+        assert (await server.add("first", 1), await server.add("second", 1)) == (2, 3)
+        assert server.catalog.status("first").version == "1"
