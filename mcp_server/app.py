@@ -17,9 +17,10 @@ from .guard import Guard
 from .server import Server
 from .settings import Settings, given
 from .surfaces import Surface, mcp, rest, steps
+from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
-    {"mcp": mcp.surface, "status": rest.surface, "steps": steps.surface}
+    {"mcp": mcp.surface, "status": status.surface, "rest": rest.surface, "steps": steps.surface}
 )
 """Every way in, by the name that the setting `surfaces` has for it."""
 
@@ -52,10 +53,10 @@ def create_app(settings: Settings | None = None) -> App:
         routes=[route for surface in surfaces for route in surface.routes],
         middleware=[guard(server)],
         exception_handlers={
-            ServerError: rest.answer_refusal,
-            HTTPException: rest.answer_http_error,
-            ClientDisconnect: rest.answer_nobody,
-            Exception: rest.answer_fault,
+            ServerError: errors.answer_refusal,
+            HTTPException: errors.answer_http_error,
+            ClientDisconnect: errors.answer_nobody,
+            Exception: errors.answer_fault,
         },
         lifespan=partial(lifespan, server, surfaces),
     )

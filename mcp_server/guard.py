@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 
 from starlette.datastructures import MutableHeaders
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .surfaces import BODY_LIMIT
-from .surfaces.rest import REQUEST_ID, RETRY_AFTER, error_response
+from .surfaces.rest.errors import REQUEST_ID, RETRY_AFTER, error_response
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 WEB_PORTS = {"http": 80, "https": 443}
@@ -26,6 +27,7 @@ POLICY = 1008
 """Code of a websocket that is closed because it was not allowed (RFC 6455 section 7.4.1)."""
 CLOSED = "The server is not open: whoever mounts it must take over its lifespan (lifespan=app.lifespan)."
 SIZE = re.compile(r"[0-9]{1,10}")
+TIME = "X-Processing-Time-Ms"
 IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
 
@@ -130,11 +132,14 @@ def limited(receive: Receive) -> Receive:
 
 
 def labelled(send: Send, identity: str) -> Send:
-    """A `send` that puts the request's id on the response."""
+    """A `send` that puts on the response the request's id, and the milliseconds until it began."""
+    since = time.perf_counter()
 
     async def label(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)[REQUEST_ID] = identity
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = identity
+            headers[TIME] = str(round(1000 * (time.perf_counter() - since)))
         await send(message)
 
     return label

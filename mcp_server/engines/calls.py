@@ -127,8 +127,9 @@ class Call:
         if isinstance(error, ProtocolError):
             fault = Fault(code=error.code, message=error.message, data=error.data)
             return failure(error.message).model_copy(update={"fault": fault})
-        if not isinstance(error, Invalid):
-            log.warning("run %s of %s failed: %s", self._run.id, self._run.pipeline, traced(error))
+        if isinstance(error, Invalid):
+            return failure(explain(error)).model_copy(update={"refused": True})
+        log.warning("run %s of %s failed: %s", self._run.id, self._run.pipeline, traced(error))
         return failure(explain(error))
 
 

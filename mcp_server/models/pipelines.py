@@ -86,6 +86,8 @@ class Manifest(Noun):
     tool: Json
     blocking: bool
     """True if a call occupies a thread, false if it runs on the event loop."""
+    streams: bool = False
+    """True if it says by its signature that it returns a stream."""
     warnings: tuple[str, ...] = ()
     resources: tuple[Json, ...] = ()
     """What it publishes beside its tool: MCP Resources, ResourceTemplates and Prompts in wire form."""

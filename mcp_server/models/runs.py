@@ -63,6 +63,8 @@ class Result(Noun):
     """Set if the failure is to be a protocol error where the surface has such."""
     artifacts: tuple[Artifact, ...] = ()
     """What the content links to."""
+    refused: bool = False
+    """True if the pipeline never ran because its arguments did not fit."""
     partial: bool = False
     """True if the structured content was shortened; an artifact has the whole."""
 

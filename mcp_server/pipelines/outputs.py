@@ -62,6 +62,11 @@ def is_text_stream(annotation: Any) -> bool:
     return origin not in (*_STREAMS, abstract.Iterable) or not arguments or _is_text(arguments[0])
 
 
+def is_stream(annotation: Any) -> bool:
+    """True if the annotation names a stream, whatever its items are."""
+    return (get_origin(annotation) or annotation) in _STREAMS
+
+
 def _is_text(item: Any) -> bool:
     """Chunks of Haystack and of OpenAI (which may be dicts) are text, and so may be anything unnamed."""
     return item in (str, Any, dict) or get_origin(item) is dict or "Chunk" in getattr(item, "__name__", "")

@@ -17,7 +17,7 @@ from ..models import Json
 from .headers import KEYWORD
 from .unions import flat, joined, merged_root, nullable, one_or_many, ordered, types
 
-COMPILER = 2
+COMPILER = 3
 """Raised whenever the same input would compile to another schema; part of every cache key."""
 
 DEPTH = 12

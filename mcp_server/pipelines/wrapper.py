@@ -25,7 +25,7 @@ from .docstrings import Documentation, documentation
 from .faults import broken_by, written_in
 from .modules import Modules
 from .options import WRAPPER, options_of, tool_of
-from .outputs import ASYNC_STREAMS, is_text_stream, output_schema
+from .outputs import ASYNC_STREAMS, is_stream, is_text_stream, output_schema
 from .publications import Publications
 from .requirements import check_requirements
 from .stated import PlainArguments, Promise, plain_arguments, stated_schema
@@ -125,6 +125,7 @@ class Entry:
     documentation: Documentation
     returns: Any
     blocking: bool
+    streams: bool
 
 
 def _entry(name: str, wrapper: Any) -> Entry:
@@ -147,6 +148,7 @@ def _entry(name: str, wrapper: Any) -> Entry:
         told,
         returns,
         _blocks(written, returns),
+        is_stream(returns) or inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written),
     )
 
 
@@ -171,7 +173,9 @@ def _manifest(name: str, entry: Entry, options: Options) -> Manifest:
         description = f"Runs the pipeline {name}."
     gives = entry.promise.schema if entry.promise else output_schema(entry.returns)
     tool = tool_of(name, options, description, entry.arguments.schema, gives)
-    return Manifest(kind="wrapper", tool=tool, blocking=entry.blocking, warnings=tuple(warnings))
+    return Manifest(
+        kind="wrapper", tool=tool, blocking=entry.blocking, streams=entry.streams, warnings=tuple(warnings)
+    )
 
 
 class WrapperPipeline:

@@ -46,7 +46,8 @@ class Listening:
     A run that was begun before, by the same idempotency key, has its end but no events here.
     """
 
-    _live: Live
+    live: Live
+    """The run itself."""
     _attending: asyncio.Task[Question | None]
     _watching: asyncio.Task[None]
 
@@ -57,12 +58,23 @@ class Listening:
     @property
     def run(self) -> Run:
         """The run as it is now."""
-        return self._live.run
+        return self.live.run
 
     @property
     def question(self) -> Question | None:
         """What it asks, if it waits for an answer."""
-        return self._live.question
+        return self.live.question
+
+    async def with_beats(self, seconds: float) -> AsyncGenerator[Event | None]:
+        """Its events, and None for each so many seconds of silence."""
+        while True:
+            event = None
+            try:
+                with anyio.move_on_after(seconds):
+                    event = await self.__anext__()
+            except StopAsyncIteration:
+                return
+            yield event
 
     async def end(self) -> Question | None:
         """Wait until nothing more is to be waited for, passing over events; the question if there is one."""
@@ -91,7 +103,7 @@ class Listening:
 
     def attend(self, runs: Runs, live: Live, request: Request, within: float | None) -> None:
         """Watch over the run from now on, and over its client."""
-        self._live = live
+        self.live = live
         self._attending = asyncio.create_task(runs.attend(live, within))
         self._attending.add_done_callback(self._leave)
         self._watching = asyncio.create_task(self._watch(request))
@@ -111,8 +123,8 @@ class Listening:
         self.close()
 
     def _leave(self, attending: asyncio.Task[Question | None]) -> None:
-        if self._live.listener == self.hear:
-            self._live.listener = ignore
+        if self.live.listener == self.hear:
+            self.live.listener = ignore
         self._said.close()
 
     def _came_to(self) -> Question | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -26,6 +27,9 @@ CODES: tuple[tuple[type[ServerError], int, str], ...] = (
     (ServerError, 500, "storage_error"),
 )
 """Which refusal has which status and code; the first that fits."""
+
+UNCACHED: Mapping[str, str] = MappingProxyType({"Cache-Control": "no-cache, no-store"})
+"""What every answer says of itself: the state of a run is never cached."""
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -58,17 +62,17 @@ def answering(handler: Handler, stepwise: Stepwise) -> Callable[[Request], Await
     """The endpoint of a handler: its answer with the seed's headers, its refusal in the seed's shape."""
 
     async def answer(request: Request) -> Response:
-        started, caller = time.perf_counter(), Caller(origin="rest")
+        caller = Caller(origin="rest")
         try:
             given = await handler(request, caller)
         except Refused as refused:
-            return refusal(request, refused, started)
+            return refusal(request, refused)
         except ServerError as error:
-            return refusal(request, await told(request, error, caller, stepwise), started)
+            return refusal(request, await told(request, error, caller, stepwise))
         headers = {
             "X-Pipeline-Run-ID": given.walk.id,
             "X-Pipeline-State-Version": str(given.walk.revision),
-            **common(started),
+            **UNCACHED,
             **given.headers,
         }
         return JSONResponse(given.body, given.status, headers)
@@ -87,7 +91,7 @@ async def told(request: Request, error: ServerError, caller: Caller, stepwise: S
     return Refused(status, code, str(error), details)
 
 
-def refusal(request: Request, refused: Refused, started: float) -> Response:
+def refusal(request: Request, refused: Refused) -> Response:
     """The seed's error."""
     body = {
         "error": refused.code,
@@ -96,13 +100,7 @@ def refusal(request: Request, refused: Refused, started: float) -> Response:
         "timestamp": moment(time.time()),
         "request_id": request.state.request_id,
     }
-    return JSONResponse(body, refused.status, common(started))
-
-
-def common(started: float) -> dict[str, str]:
-    """What every answer says of itself: the state of a run is never cached."""
-    taken = round(1000 * (time.perf_counter() - started))
-    return {"X-Processing-Time-Ms": str(taken), "Cache-Control": "no-cache, no-store"}
+    return JSONResponse(body, refused.status, UNCACHED)
 
 
 async def body_of(request: Request, model: type[B]) -> B:

@@ -117,7 +117,7 @@ def pack_result(result: Result) -> tuple[bytes, ...]:
     texts = (result.content, *(each.content for each in result.artifacts))
     head = dump(
         {
-            "result": result.model_dump(include={"is_error", "fault", "partial"}),
+            "result": result.model_dump(include={"is_error", "fault", "refused", "partial"}),
             "artifacts": [(each.name, each.mime_type) for each in result.artifacts],
             "sizes": [*map(len, texts)],
             "structured": result.structured is not None,

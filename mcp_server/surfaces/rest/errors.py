@@ -1,20 +1,16 @@
-"""The REST surface: how the server and its pipelines are doing, and how errors look over HTTP."""
+"""How errors look over HTTP: which refusal has which status, and one shape for them all."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from ..errors import Conflict, Invalid, NotFound, ServerError, Unavailable
-from ..models import Json, Status
-from ..server import Server
-from . import Surface
+from ...errors import Conflict, Invalid, NotFound, ServerError, Unavailable
+from ...models import Json
 
 CODES: tuple[tuple[type[ServerError], int], ...] = (
     (NotFound, 404),
@@ -31,6 +27,7 @@ WORDS = {
     405: "method_not_allowed_error",
     409: "conflict_error",
     413: "request_too_large_error",
+    415: "unsupported_media_type_error",
     421: "misdirected_request_error",
     503: "unavailable_error",
 }
@@ -40,37 +37,6 @@ LEFT = 499
 """The status of a request whose client has left, as web servers log it."""
 RETRY_AFTER = {"Retry-After": "1"}
 REQUEST_ID = "X-Request-ID"
-
-
-def surface(server: Server) -> Surface:
-    """`GET /status` and `GET /status/{name}`, with and without a slash at the end."""
-
-    async def status(request: Request) -> Response:
-        details = server.catalog.statuses()
-        serving = [each.name for each in details if each.status == "running"]
-        known = {"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))}
-        return JSONResponse(known | unrecorded(server))
-
-    async def pipeline_status(request: Request) -> Response:
-        found = server.catalog.status(request.path_params["name"])
-        up = "Up!" if found.status == "running" else found.status
-        details = dumped(found.model_copy(update={"status": up}))
-        return JSONResponse({"status": up, "pipeline": details.pop("name"), "state": found.status} | details)
-
-    paths: dict[str, Callable[[Request], Any]] = {"/status": status, "/status/{name}": pipeline_status}
-    return Surface([Route(path + end, do) for path, do in paths.items() for end in ("", "/")])
-
-
-def unrecorded(server: Server) -> Json:
-    """What is wrong with history; nothing if all runs are recorded."""
-    if not server.history.fault and not server.history.lost:
-        return {}
-    return {"history": {"error": server.history.fault, "lost": server.history.lost}}
-
-
-def dumped(status: Status) -> Json:
-    """A status as callers see it, without what is not known."""
-    return status.model_dump(mode="json", exclude_none=True)
 
 
 async def answer_refusal(request: Request, error: Exception) -> Response:
@@ -99,8 +65,17 @@ def error_response(
     request: Request, code: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """One shape for every error: OpenAI's `error`, FastAPI's `detail`, and what helps to find it in a log."""
-    identity: str = request.state.request_id
+    body = error_body(request, code, message)
+    return JSONResponse(body, code, {**(headers or {}), REQUEST_ID: body["request_id"]})
+
+
+def error_body(request: Request, code: int, message: str) -> Json:
+    """The error as JSON."""
     error = {"message": message, "type": WORDS.get(code, "server_error"), "code": code}
     timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    body = {"error": error, "detail": message, "request_id": identity, "timestamp": timestamp}
-    return JSONResponse(body, code, {**(headers or {}), REQUEST_ID: identity})
+    return {
+        "error": error,
+        "detail": message,
+        "request_id": request.state.request_id,
+        "timestamp": timestamp,
+    }

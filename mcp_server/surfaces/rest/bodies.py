@@ -1,0 +1,83 @@
+"""What a request brings: a JSON object, a version or stage, a timeout, a key."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast, get_args
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from ...catalog import Stage
+from ...errors import Invalid
+from ...models import Client, Json
+
+KEY_LIMIT = 256
+"""Characters of an idempotency key."""
+
+
+async def json_object(request: Request) -> Json:
+    """The body; nothing is an empty object. Raises `Invalid`, and HTTP's 415 for a type other than JSON."""
+    body = await request.body()
+    kind = media_type(request)
+    if body and kind and kind != "application/json" and not kind.endswith("+json"):
+        raise HTTPException(415, "Send the body as application/json.")
+    try:
+        given: Any = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError:
+        raise Invalid("The body is not JSON.") from None
+    if not isinstance(given, dict):
+        raise Invalid("The body must be a JSON object.")
+    return cast(Json, given)
+
+
+def media_type(request: Request) -> str:
+    """The type of the body, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def wanted_version(request: Request) -> int | None:
+    """`?version=`. Raises `Invalid` for what is no number from 1."""
+    text = request.query_params.get("version")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise Invalid("`version` must be a whole number from 1.")
+    return int(text)
+
+
+def wanted_stage(request: Request) -> Stage | None:
+    """`?stage=`. Raises `Invalid` for a word that is no stage."""
+    text = request.query_params.get("stage")
+    if text is not None and text not in get_args(Stage):
+        raise Invalid(f"`stage` must be one of {', '.join(get_args(Stage))}.")
+    return cast(Stage | None, text)
+
+
+def wanted_timeout(request: Request) -> float | None:
+    """`?timeout=` in seconds. Raises `Invalid` for what is no number above 0."""
+    text = request.query_params.get("timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise Invalid("`timeout` must be a number of seconds above 0.")
+    return seconds
+
+
+def wanted_key(request: Request) -> str | None:
+    """The header `Idempotency-Key`. Raises `Invalid` for one that is empty or too long."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= KEY_LIMIT:
+        raise Invalid(f"`Idempotency-Key` must have 1 to {KEY_LIMIT} characters.")
+    return key
+
+
+def client_of(request: Request, shared: tuple[str, ...]) -> Client:
+    """The client with the headers that the operator lets pipelines see (the setting `shared_headers`)."""
+    headers = request.headers
+    return Client(headers={name.lower(): headers[name] for name in shared if name in headers})

@@ -1,0 +1,62 @@
+"""How the server and its pipelines are doing: `/status`, and the older page's `/pipelines/{name}/status`."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ...models import Json, Status
+from ...server import Server
+from .. import Surface
+from .operations import OBJECT, TEXT, TEXTS, Operation, as_json, gives, routes
+
+STATUS = gives(status=TEXT, pipeline=TEXT, state=TEXT, version=TEXT, error=TEXT)
+
+
+def surface(server: Server) -> Surface:
+    """The slim surface: status only."""
+    return Surface(routes(operations(server)))
+
+
+def operations(server: Server) -> tuple[Operation, ...]:
+    """The routes of the slim surface."""
+
+    async def everything(request: Request) -> Response:
+        details = server.catalog.statuses()
+        serving = [each.name for each in details if each.status == "running"]
+        known = {"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))}
+        return as_json(known | unrecorded(server))
+
+    async def one(request: Request) -> Response:
+        found = server.catalog.status(request.path_params["name"])
+        up = "Up!" if found.status == "running" else found.status
+        details = dumped(found.model_copy(update={"status": up}))
+        return as_json({"status": up, "pipeline": details.pop("name"), "state": found.status} | details)
+
+    whole = gives(status=TEXT, pipelines=TEXTS, details={"type": "array", "items": OBJECT})
+    return (
+        Operation("GET", "/status", everything, "How every pipeline is doing", answer=whole),
+        Operation("GET", "/status/{name}", one, "How a pipeline is doing", answer=STATUS),
+    )
+
+
+def detailed(server: Server) -> Operation:
+    """The status of one pipeline with all that is known, as the older Hayhooks page has it."""
+
+    async def details(request: Request) -> Response:
+        return as_json(dumped(server.catalog.status(request.path_params["name"])))
+
+    known = gives(name=TEXT, status=TEXT, version=TEXT, uptime={"type": "number"}, error=TEXT)
+    return Operation("GET", "/pipelines/{name}/status", details, "Everything about a pipeline", answer=known)
+
+
+def unrecorded(server: Server) -> Json:
+    """What is wrong with history; nothing if all runs are recorded."""
+    if not server.history.fault and not server.history.lost:
+        return {}
+    return {"history": {"error": server.history.fault, "lost": server.history.lost}}
+
+
+def dumped(status: Status) -> Json:
+    """A status as callers see it, without what is not known."""
+    return status.model_dump(mode="json", exclude_none=True)
