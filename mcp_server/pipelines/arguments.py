@@ -36,6 +36,10 @@ _LONGEST = 480
 """Characters of a refusal; the rest of the answer to a caller is small."""
 
 
+Given = Callable[[Context], Any]
+"""What a parameter gets from the server and not from the caller, for a run."""
+
+
 @dataclass(frozen=True)
 class Arguments:
     """What a function takes: the schema callers see, and the way from JSON to typed values."""
@@ -47,10 +51,10 @@ class Arguments:
     """Field of the model → parameter of the function."""
     _always: frozenset[str]
     """Fields whose default is declared in a `Field`, so that the function itself does not know it."""
-    _contexts: tuple[str, ...]
+    _given: Mapping[str, Given]
 
     def decode(self, arguments: Json, context: Context) -> dict[str, Any]:
-        """Keyword arguments for the function, `context` among them where it is asked for.
+        """Keyword arguments for the function, among them what the server itself gives.
 
         What is not given is left to the function's own defaults. Raises `Invalid` that names the field and
         what was expected, in fewer than 500 characters.
@@ -61,7 +65,7 @@ class Arguments:
             raise Invalid(_refusal(error, arguments)) from None
         given = values.model_fields_set | self._always
         typed = {name: getattr(values, field) for field, name in self._names.items() if field in given}
-        return typed | dict.fromkeys(self._contexts, context)
+        return typed | given_by(self._given, context)
 
 
 def arguments_of(function: Callable[..., Any], descriptions: Mapping[str, str]) -> Arguments:
@@ -73,13 +77,13 @@ def arguments_of(function: Callable[..., Any], descriptions: Mapping[str, str]) 
     """
     hints = _parameter_annotations(function)
     parameters: dict[str, inspect.Parameter] = {}
-    contexts: list[str] = []
+    given: dict[str, Given] = {}
     warnings: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             warnings.append(f"`{parameter}` is left out: callers pass named, annotated parameters only")
-        elif _is_context(hints.get(parameter.name)):
-            contexts.append(parameter.name)
+        elif gives := _given(hints.get(parameter.name)):
+            given[parameter.name] = gives
         else:  # numbered, because the author's own names might be those of pydantic's methods
             parameters[f"p{len(parameters)}"] = parameter
     names = {field: parameter.name for field, parameter in parameters.items()}
@@ -89,12 +93,18 @@ def arguments_of(function: Callable[..., Any], descriptions: Mapping[str, str]) 
     if problem := header_problem(schema):
         raise Broken(written_in(problem, function))
     always = frozenset(field for field, part in parameters.items() if _declares_default(part, model, field))
-    return Arguments(schema, (*warnings, *lost), model, names, always, tuple(contexts))
+    return Arguments(schema, (*warnings, *lost), model, names, always, given)
 
 
-def contexts_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters of `function` that are annotated `Context`. Raises `Broken` as `arguments_of`."""
-    return tuple(name for name, hint in _parameter_annotations(function).items() if _is_context(hint))
+def given_to(function: Callable[..., Any]) -> Mapping[str, Given]:
+    """The parameters of `function` that the server fills. Raises `Broken` as `arguments_of`."""
+    hints = _parameter_annotations(function)
+    return {name: gives for name, hint in hints.items() if (gives := _given(hint))}
+
+
+def given_by(given: Mapping[str, Given], context: Context) -> dict[str, Any]:
+    """Their values for a run."""
+    return {name: gives(context) for name, gives in given.items()}
 
 
 def return_annotation(function: Callable[..., Any]) -> Any:
@@ -128,8 +138,14 @@ def _resolved(function: Callable[..., Any], wanted: Callable[[str], bool]) -> di
     return get_type_hints(part, names, dict(vars(type(owner))), include_extras=True)
 
 
-def _is_context(hint: Any) -> bool:
-    return hint is Context or (get_origin(hint) in (Union, UnionType) and Context in get_args(hint))
+def _given(hint: Any) -> Given | None:
+    """The run's `Context`, or the request's headers as Starlette's `Headers`; None for any other type."""
+    for kind in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if kind is Context:
+            return lambda context: context
+        if getattr(kind, "__qualname__", "") == "Headers" and kind.__module__ == "starlette.datastructures":
+            return lambda context, make=kind: make(dict(context.headers))
+    return None
 
 
 def _field(

@@ -26,12 +26,11 @@ from importlib.machinery import (
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from secrets import token_hex
-from types import CodeType, MappingProxyType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-_STAND_INS = MappingProxyType({"hayhooks": "mcp_server.pipelines.hayhooks"})
-"""Modules that we offer under another name, to pipelines only, where the real one is not installed."""
-
+_HAYHOOKS = "hayhooks"
+"""What we stand in for, to pipelines only, where the real one is not installed."""
 
 OWN_NAME = re.compile(r"\bpipeline_\w+?_[0-9a-f]{8}\b\.?")
 """The package of a load, as it appears in messages of Python."""
@@ -97,12 +96,14 @@ class Modules(MetaPathFinder):
         level: int = 0,
     ) -> Any:
         """`__import__` for the modules of this pipeline: what lies beside the wrapper comes first."""
-        head, _, rest = name.partition(".")
+        head = name.partition(".")[0]
         if level == 0 and self._is_beside(head):
             module = builtins.__import__(f"{self.package}.{name}", globals, locals, fromlist)
             return module if fromlist else sys.modules[f"{self.package}.{head}"]
-        if level == 0 and head in _STAND_INS and not rest and find_spec(head) is None:
-            return importlib.import_module(_STAND_INS[head])
+        if level == 0 and head == _HAYHOOKS and find_spec(head) is None:
+            stand_in = importlib.import_module(f".{_HAYHOOKS}", __package__)
+            if name in stand_in.PLACES:
+                return stand_in
         return builtins.__import__(name, globals, locals, fromlist, level)
 
     def _is_beside(self, head: str) -> bool:

@@ -7,7 +7,7 @@ is the author's concern: the portable profile does not apply.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,7 +16,7 @@ import orjson
 from ..content import render
 from ..errors import Broken
 from ..models import Json, Problem, Result
-from .arguments import contexts_of
+from .arguments import Given, given_by, given_to
 from .context import Context
 from .faults import called, written_in
 from .headers import header_problem
@@ -34,12 +34,12 @@ class PlainArguments:
     """What a function takes by a stated schema: JSON as it came, checked by whoever serves the tool."""
 
     schema: Json
-    contexts: tuple[str, ...]
+    given: Mapping[str, Given]
     warnings: tuple[str, ...] = ()
 
     def decode(self, arguments: Json, context: Context) -> Json:
-        """Keyword arguments for the function, `context` among them where it is asked for."""
-        return {**arguments, **dict.fromkeys(self.contexts, context)}
+        """Keyword arguments for the function, among them what the server itself gives."""
+        return arguments | given_by(self.given, context)
 
 
 class Promise:
@@ -81,14 +81,14 @@ def plain_arguments(function: Callable[..., Any], schema: Json) -> PlainArgument
 
     Raises `Broken` if it has no place for a property of the schema.
     """
-    contexts = contexts_of(function)
+    given = given_to(function)
     parameters = inspect.signature(function).parameters
     if not any(part.kind is part.VAR_KEYWORD for part in parameters.values()):
         missing = [name for name in schema.get("properties", {}) if name not in parameters]
         if missing:
             message = f"`{called(function)}` must take `**arguments`, or also {', '.join(missing)}"
             raise Broken(written_in(f"{message}: `input_schema` names them", function))
-    return PlainArguments(schema, contexts)
+    return PlainArguments(schema, given)
 
 
 def _problem(schema: object) -> str | None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mcp_server.models import Caller
+from mcp_server.models import Caller, Client, Run
 from mcp_server.pipelines import load
 from mcp_server.pipelines.context import Context
 from mcp_server.pipelines.hayhooks import get_last_user_message, log
@@ -53,6 +53,57 @@ def test_hayhooks_names_work_and_nobody_else_sees_them(tmp_path: Path) -> None:
     assert pipeline.call({"urls": ["u"], "question": "q"}, context) == "one two"
     assert "hayhooks" not in sys.modules
     assert importlib.util.find_spec("hayhooks") is None
+    pipeline.close()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hayhooks") is not None, reason="hayhooks is installed")
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from hayhooks.server.utils.base_pipeline_wrapper import BasePipelineWrapper\n"
+        "from hayhooks.server.logger import log\n"
+        "from hayhooks.server.pipelines.utils import get_last_user_message, streaming_generator\n"
+        "from hayhooks.open_webui import OpenWebUIEvent, create_status_event\n"
+        "from hayhooks.callbacks import default_on_tool_call_start, default_on_tool_call_end",
+        "import hayhooks\nimport hayhooks.open_webui\nimport hayhooks.server.pipelines.utils as utils\n"
+        "BasePipelineWrapper, log = hayhooks.BasePipelineWrapper, hayhooks.server.logger.log\n"
+        "create_status_event = hayhooks.open_webui.create_status_event\n"
+        "get_last_user_message = utils.get_last_user_message",
+        "from hayhooks import BasePipelineWrapper, AsyncPipeline, log, open_webui, get_last_user_message\n"
+        "from hayhooks.events import PipelineEvent, create_status_event\nassert AsyncPipeline().run_async",
+    ],
+)
+def test_names_are_found_wherever_hayhooks_has_them(tmp_path: Path, imports: str) -> None:
+    (tmp_path / "pipeline_wrapper.py").write_text(
+        f"{imports}\n\nclass PipelineWrapper(BasePipelineWrapper):\n"
+        "    def run_api(self, text: str) -> str:\n"
+        "        log.info({'event': 'called'})\n"
+        "        event = create_status_event(text, done=True).to_event_dict()\n"
+        "        said = get_last_user_message([{'role': 'user', 'content': text}])\n"
+        "        return f\"{event['type']} {event['data']['description']} {said}\"\n"
+    )
+    pipeline = load("old", tmp_path)
+    assert pipeline.call({"text": "hi"}, Context("run", Caller(), lambda event: None)) == "status hi hi"
+    pipeline.close()
+
+
+def test_a_method_that_asks_for_headers_gets_those_that_pipelines_may_see(tmp_path: Path) -> None:
+    (tmp_path / "pipeline_wrapper.py").write_text(
+        "from starlette.datastructures import Headers\nfrom hayhooks import BasePipelineWrapper\n\n"
+        "class PipelineWrapper(BasePipelineWrapper):\n"
+        "    def run_api(self, text: str, headers: Headers | None = None) -> str:\n"
+        "        return f\"{text} {headers['X-Tenant']}\"\n\n"
+        "    def run_chat_completion(self, model, messages, body, headers: Headers | None = None):\n"
+        "        return headers['X-Tenant']\n"
+    )
+    pipeline = load("old", tmp_path)
+    assert list(pipeline.manifest.tool["inputSchema"]["properties"]) == ["text"]
+    client = Client(headers={"x-tenant": "acme"})
+    context = Context("run", Caller(), lambda event: None, client)
+    assert pipeline.call({"text": "hi"}, context) == "hi acme"
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    run = Run(id="r", pipeline="old", version=1, digest="", inputs=body, verb="chat", timeout=9)
+    assert b'"content":"acme"' in pipeline.prepare(run).call(context).structured
     pipeline.close()
 
 

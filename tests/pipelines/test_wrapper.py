@@ -414,7 +414,7 @@ HEAD = "class PipelineWrapper:\n"
         ("x = 1\nimport no_such_thing\n", 2, "`pip install no-such-thing`"),
         ("import yaml_\nimport cv2\n", 1, "`pip install yaml-`"),
         ("from haystack_integrations.document_stores.elastic_search import X\n", 1, "`pip install elastic-search-haystack`"),
-        ("from hayhooks.open_webui import OpenWebUIEvent\n", 1, "`hayhooks.open_webui` has no stand-in here"),
+        ("from hayhooks.durable.context import DurableContext\n", 1, "`hayhooks.durable.context` has no stand-in here"),
         ("from .nope import x\n", 1, "there is no module `nope` beside the wrapper"),
         ("import haystack.nope\n", 1, "there is no module `haystack.nope` in the installed `haystack`"),
         ("from . import pipeline_wrapper\nfrom .pipeline_wrapper import x\n", 2, "partially initialized module 'pipeline_wrapper'"),

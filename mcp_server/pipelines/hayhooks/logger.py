@@ -1,47 +1,12 @@
-"""Hayhooks' import names for wrappers written for it; stands in for `hayhooks` where that is not installed.
-
-`Modules` gives this module to pipelines that import `hayhooks`; nothing else in the process sees it.
-"""
+"""The logger that Hayhooks gives to wrappers."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
-from ..models import Json
-from .authoring import PipelineWrapper as BasePipelineWrapper
-from .generators import async_streaming_generator, streaming_generator
-
-__all__ = [
-    "BasePipelineWrapper",
-    "async_streaming_generator",
-    "get_last_user_message",
-    "log",
-    "streaming_generator",
-]
-
-
-def get_last_user_message(messages: Iterable[Any]) -> str | None:
-    """The text of the last message whose role is `user`; None if there is none.
-
-    Messages are OpenAI's, as dicts or objects; of a message in parts the text parts are joined.
-    """
-    for message in reversed(list(messages)):
-        if _field(message, "role") == "user":
-            return _text(_field(message, "content"))
-    return None
-
-
-def _field(message: Any, name: str) -> Any:
-    return cast(Json, message).get(name) if isinstance(message, dict) else getattr(message, name, None)
-
-
-def _text(content: Any) -> str:
-    if not isinstance(content, list):
-        return content or ""
-    return "\n".join(part["text"] for part in cast(list[Json], content) if isinstance(part.get("text"), str))
+from ...models import Json
 
 
 class Log:
