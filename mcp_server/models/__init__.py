@@ -4,15 +4,17 @@ Light on purpose: hosts import them too, so they know neither the MCP SDK nor Ha
 MCP's own wire form (a JSON object with `name`, `inputSchema`, …).
 """
 
-from .base import NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb
-from .events import Answers, Chunk, Emit, Event, Log, Notice, Progress, Question, Response, Tokens
+from .base import CALLS, NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb
+from .events import Answers, Aside, Chunk, Emit, Event, Log, Notice, Progress, Question, Response, Tokens
 from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
 from .runs import Artifact, Caller, Client, Fault, Result, Run
 
 __all__ = [
+    "CALLS",
     "NAME",
     "Answers",
     "Artifact",
+    "Aside",
     "Caller",
     "Chunk",
     "Client",

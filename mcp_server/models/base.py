@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict
 
 Kind = Literal["wrapper", "yaml", "steps"]
 State = Literal["running", "loading", "error", "undeployed"]
-Verb = Literal["call", "read", "prompt", "complete", "step", "batch"]
-"""What a run does with its pipeline: call it, read a resource, fill a prompt, complete an argument, execute
-one step of a step-wise pipeline, call it once for each of many inputs."""
+Verb = Literal["call", "chat", "upload", "read", "prompt", "complete", "step", "batch"]
+"""What a run does with its pipeline: call it, chat with it as a model, hand it a file to keep, read a
+resource, fill a prompt, complete an argument, execute one step of a step-wise pipeline, call it once for
+each of many inputs."""
+CALLS: frozenset[Verb] = frozenset({"call", "chat"})
+"""The verbs that use a pipeline for what it is there for: counted and recorded."""
 RunStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 Recording = Literal["full", "meta", "none"]
 """What history keeps of a run: all, all but what went in and came out, nothing."""

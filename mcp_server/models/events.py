@@ -27,6 +27,15 @@ class Chunk(Noun):
     source: str | None = None
 
 
+class Aside(Noun):
+    """What a chat hears beside the text: a piece of the model's reasoning, or something to be displayed."""
+
+    kind: Literal["aside"] = "aside"
+    reasoning: str = ""
+    display: Json | None = None
+    """`type` and `data` of an event for a chat window, as Open WebUI defines them."""
+
+
 class Log(Noun):
     """A line a pipeline logged for its caller."""
 
@@ -83,6 +92,6 @@ class Notice(Noun):
 
 Answers = Mapping[str, Json]
 """By the key of the request: the MCP result in wire form. A key that is missing was not answered."""
-Event = Annotated[Progress | Chunk | Log | Response | Question | Notice, Field(discriminator="kind")]
+Event = Annotated[Progress | Chunk | Aside | Log | Response | Question | Notice, Field(discriminator="kind")]
 Emit = Callable[[Event], Awaitable[Answers | None]]
 """Told about every event of a run, in order; gives the answers to a question, None for anything else."""

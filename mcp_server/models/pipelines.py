@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Json, Kind, Noun, Recording, State, TaskUse
+from .base import Json, Kind, Noun, Recording, State, TaskUse, Verb
 
 
 class Source(Noun):
@@ -93,6 +93,8 @@ class Manifest(Noun):
     """What it publishes beside its tool: MCP Resources, ResourceTemplates and Prompts in wire form."""
     templates: tuple[Json, ...] = ()
     prompts: tuple[Json, ...] = ()
+    verbs: tuple[Verb, ...] = ()
+    """What it can be asked for besides calls: `chat`, `upload`."""
     steps: tuple[Json, ...] = ()
     """Of a step-wise pipeline, in order: objects with `name`, `description`, `template` and `models`."""
 

@@ -40,7 +40,7 @@ class Pipeline(Protocol):
 
         Its function decodes the arguments and runs. Streams are consumed there: chunks go to the context,
         the whole is the value. It raises whatever the pipeline raises, and `Invalid` for arguments that
-        pass the schema but do not decode. For the other verbs see `Publications.prepare`.
+        pass the schema but do not decode. For the other verbs see `Chat.prepare`, `Publications.prepare`.
         """
         ...
 

@@ -13,6 +13,7 @@ from ..content.encoder import encode, valid
 from ..models import (
     Answers,
     Artifact,
+    Aside,
     Caller,
     Chunk,
     Client,
@@ -103,6 +104,11 @@ class Context:
         self.check()
         if text:
             self._emit(Chunk(text=text, source=source))
+
+    def aside(self, aside: Aside) -> None:
+        """Tell a chat something beside the text."""
+        self.check()
+        self._emit(aside)
 
     def respond(self, response: Response) -> None:
         """Hand over what a model said to the prompt of a step."""

@@ -108,8 +108,10 @@ class Publications:
                 return self._read(run.inputs["uri"])
             case "prompt":
                 return self._prompt(run.inputs["name"]).work(run.inputs["arguments"], messages)
-            case _:
+            case "complete":
                 return self._complete(**run.inputs)
+            case _:
+                raise ProtocolError(INVALID_PARAMS, f"{run.pipeline} takes no {run.verb}.")
 
     def _read(self, uri: str) -> Work:
         for template, publication in self.resources.items():

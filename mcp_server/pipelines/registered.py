@@ -18,10 +18,11 @@ from typing import Any
 from ..errors import Invalid
 from ..models import Options, Source
 from .authoring import PipelineWrapper
+from .chat import COMPLETIONS, RESPONSES
 from .options import WRAPPER, options_of, options_of_object
 
 YAML = "pipeline.yml"
-_RUNS = ("run_api", "run_api_async", "run_chat_completion", "run_chat_completion_async")
+_RUNS = ("run_api", "run_api_async", *COMPLETIONS, *RESPONSES)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import anyio.to_thread
@@ -22,43 +22,74 @@ _EVENTS = frozenset({"status", "notification"})
 """Types of Hayhooks' events for user interfaces; they are no part of an answer."""
 
 
+class Taker(Protocol):
+    """Who takes what a pipeline gives."""
+
+    def take(self, item: Any) -> None:
+        """One item of a stream. Raises `Stopped` if the run is to stop."""
+        ...
+
+    def joined(self) -> Any:
+        """What all the items are together."""
+        ...
+
+    def value(self, value: Any) -> Any:
+        """What a value is that came in one piece."""
+        ...
+
+
 def whole(value: Any, context: Context, *, text: bool = True) -> Any:
     """The value itself, or for a stream its items: text joined, anything else as a list.
 
-    Between items the run may stop: raises `Stopped`. The stream is closed however this ends. An empty
-    stream is an empty text, or with `text` false an empty list. Blocks; raises what the stream raises, and
-    `TypeError` for an async stream, which needs the event loop.
+    An empty stream is an empty text, or with `text` false an empty list. Otherwise as `consumed`.
     """
+    return consumed(value, _Pieces(context, text))
+
+
+async def whole_async(value: Any, context: Context, *, text: bool = True) -> Any:
+    """The same for a value made on the event loop."""
+    return await consumed_async(value, _Pieces(context, text))
+
+
+def consumed(value: Any, taker: Taker) -> Any:
+    """What `taker` makes of a value, or of the items of a stream, which is closed however this ends.
+
+    Blocks; raises what the stream raises, and `TypeError` for an async stream, which needs the event loop.
+    """
+    value = _inside(value)
     if inspect.isawaitable(value) or isinstance(value, AsyncIterator):
         name = type(cast(object, value)).__name__
         raise TypeError(f"a plain function gave an {name}: make it `async def`, so that it runs on the loop")
     if not _is_stream(value):
-        return value
-    pieces = _Pieces(context)
+        return taker.value(value)
     with ExitStack() as stack:
         if close := getattr(value, "close", None):
             stack.callback(close)
         for item in cast(Iterator[Any], value):
-            pieces.take(item)
-    return pieces.joined(text)
+            taker.take(item)
+    return taker.joined()
 
 
-async def whole_async(value: Any, context: Context, *, text: bool = True) -> Any:
+async def consumed_async(value: Any, taker: Taker) -> Any:
     """The same for a value made on the event loop; a plain stream is consumed in a thread."""
     if inspect.isawaitable(value):
         value = await value
+    value = _inside(value)
     if _is_stream(value):
-        return await anyio.to_thread.run_sync(
-            lambda: whole(value, context, text=text), abandon_on_cancel=True
-        )
+        return await anyio.to_thread.run_sync(lambda: consumed(value, taker), abandon_on_cancel=True)
     if not isinstance(value, AsyncIterator):
-        return value
-    stream, pieces = cast(AsyncIterator[Any], value), _Pieces(context)
+        return taker.value(value)
+    stream = cast(AsyncIterator[Any], value)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_close, stream)
         async for item in stream:
-            pieces.take(item)
-    return pieces.joined(text)
+            taker.take(item)
+    return taker.joined()
+
+
+def _inside(value: Any) -> Any:
+    """The stream in an `SSEStream` of Hayhooks."""
+    return value.stream if type(value).__name__ == "SSEStream" else value
 
 
 def _is_stream(value: Any) -> bool:
@@ -78,6 +109,8 @@ class _Pieces:
     """The items so far."""
 
     context: Context
+    text: bool
+    """Whether an empty stream is a text."""
     items: list[Any] = field(default_factory=list[Any])
     only_text: bool = True
 
@@ -86,18 +119,23 @@ class _Pieces:
         self.context.check()
         if item is None:
             return
-        if event := _event(item):
-            self.context.log("info", event)
+        if display := displayed(item):
+            said: Json = display["data"]
+            text = said.get("description") or said.get("content") or display["type"]
+            self.context.log("info", str(text))
             return
         text, source = _chunk(item)
         self.only_text = self.only_text and text is not None
         self.context.chunk(_shown(item) if text is None else text, source)
         self.items.append(item if text is None else text)
 
-    def joined(self, text: bool) -> Any:
+    def joined(self) -> Any:
         if not self.items:
-            return "" if text else []
+            return "" if self.text else []
         return "".join(self.items) if self.only_text else self.items
+
+    def value(self, value: Any) -> Any:
+        return value
 
 
 def _chunk(item: Any) -> tuple[str | None, str | None]:
@@ -127,19 +165,15 @@ def _part(value: Any, name: str) -> Any:
     return cast(Json, value).get(name) if isinstance(value, dict) else None
 
 
-def _event(item: Any) -> str | None:
-    """What an event for a user interface says; None if the item is none."""
+def displayed(item: Any) -> Json | None:
+    """An event for a user interface, as `type` and `data`; None if the item is none."""
     given = item.to_event_dict() if callable(getattr(item, "to_event_dict", None)) else item
     if not isinstance(given, dict):
         return None
     event = cast(Json, given)
-    data = event.get("data")
-    if event.keys() != {"type", "data"} or not isinstance(data, dict):
+    if event.keys() != {"type", "data"} or not isinstance(event["data"], dict):
         return None
-    if event["type"] not in _EVENTS and given is item:
-        return None
-    said = cast(Json, data)
-    return str(said.get("description") or said.get("content") or event["type"])
+    return event if event["type"] in _EVENTS or given is not item else None
 
 
 def _shown(item: Any) -> str:

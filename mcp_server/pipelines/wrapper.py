@@ -16,9 +16,9 @@ from typing import Any, cast, get_origin
 from ..errors import Broken
 from ..models import Json, Manifest, Options, Problem, Run
 from . import Work
-from .arguments import Arguments, arguments_of, return_annotation
+from .arguments import Arguments, arguments_of, given_to, return_annotation
 from .authoring import PipelineWrapper
-from .chat import as_tool
+from .chat import COMPLETIONS, RESPONSES, UPLOAD, Chat, Method, as_tool, opening
 from .collected import published_by
 from .context import Context
 from .docstrings import Documentation, documentation
@@ -31,7 +31,7 @@ from .requirements import check_requirements
 from .stated import PlainArguments, Promise, plain_arguments, stated_schema
 from .streams import whole, whole_async
 
-_CHATS = ("run_chat_completion_async", "run_chat_completion")
+_CHATS = (*COMPLETIONS, *RESPONSES)
 _METHODS = ("run_api_async", "run_api", *_CHATS)
 """What a wrapper may be called by; the first that it defines is."""
 _BASES = ("hayhooks.", "mcp_server.pipelines.authoring")
@@ -74,13 +74,14 @@ def offered(
     with _told(root, "`PipelineWrapper()`"):
         instance = wrapper()
         entry = _entry(name, instance)
-        manifest = _manifest(name, entry, options)
+        chat = _chat(instance, entry)
+        manifest = _manifest(name, entry, options, chat)
     with _told(root, "`setup`"):
         _set_up(instance)
     with _told(root, "what it publishes"):
         publications = published_by(name, instance)
     return WrapperPipeline(
-        publications.told(manifest), entry, instance, modules or Modules(name, root), publications
+        publications.told(manifest), entry, instance, modules or Modules(name, root), publications, chat
     )
 
 
@@ -165,7 +166,19 @@ def _blocks(function: Callable[..., Any], returns: Any) -> bool:
     return (get_origin(returns) or returns) not in (*ASYNC_STREAMS, Awaitable)
 
 
-def _manifest(name: str, entry: Entry, options: Options) -> Manifest:
+def _chat(wrapper: Any, entry: Entry) -> Chat:
+    """Its methods for chats; without any, the function of its tool, if that has an input for what is said."""
+    kind = cast(type[Any], type(wrapper))
+    written = {name: getattr(wrapper, name) for name in (*_CHATS, UPLOAD) if _defines(kind, name)}
+    methods = {
+        name: Method(each, _blocks(each, return_annotation(each)), given_to(each))
+        for name, each in written.items()
+    }
+    opened = opening(entry.arguments.schema) if methods.keys() <= {UPLOAD} else None
+    return Chat(methods, Method(entry.function, entry.blocking), entry.arguments.decode, opened)
+
+
+def _manifest(name: str, entry: Entry, options: Options, chat: Chat) -> Manifest:
     warnings = [*entry.arguments.warnings]
     description = options.description or entry.documentation.description
     if not description:
@@ -174,7 +187,12 @@ def _manifest(name: str, entry: Entry, options: Options) -> Manifest:
     gives = entry.promise.schema if entry.promise else output_schema(entry.returns)
     tool = tool_of(name, options, description, entry.arguments.schema, gives)
     return Manifest(
-        kind="wrapper", tool=tool, blocking=entry.blocking, streams=entry.streams, warnings=tuple(warnings)
+        kind="wrapper",
+        tool=tool,
+        blocking=entry.blocking,
+        streams=entry.streams,
+        warnings=tuple(warnings),
+        verbs=chat.verbs,
     )
 
 
@@ -182,7 +200,13 @@ class WrapperPipeline:
     """A loaded wrapper; `wrapper` is the author's object, with every method it defines."""
 
     def __init__(
-        self, manifest: Manifest, entry: Entry, wrapper: Any, modules: Modules, publications: Publications
+        self,
+        manifest: Manifest,
+        entry: Entry,
+        wrapper: Any,
+        modules: Modules,
+        publications: Publications,
+        chat: Chat,
     ) -> None:
         self.manifest = manifest
         self.wrapper = wrapper
@@ -192,9 +216,12 @@ class WrapperPipeline:
         self._text = is_text_stream(entry.returns)
         self._modules = modules
         self._publications = publications
+        self._chat = chat
 
     def prepare(self, run: Run) -> Work:
         """See `Pipeline.prepare`."""
+        if run.verb in ("chat", "upload"):
+            return self._chat.prepare(run)
         if run.verb != "call":
             return self._publications.prepare(run)
         return Work(self.manifest.blocking, partial(self.call, run.inputs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from . import Work
 from .answers import Answer, answer_schema, answers_in
 from .arguments import Arguments, arguments_of
 from .building import build
+from .chat import opening
 from .collected import drawn
 from .composed import Composed, compose, texts_in
 from .context import Context
@@ -25,6 +26,7 @@ from .exposure import Argument, arguments_in
 from .options import kind_of, options_of, tool_of
 from .publications import Publications
 from .requirements import check_requirements
+from .speech import Speech
 from .templated import templated
 
 _LONGEST_DESCRIPTION = 1000
@@ -84,34 +86,49 @@ class YamlPipeline:
         self._arguments = arguments
         self._routes = {given.name: tuple((s.component, s.name) for s in given.sockets) for given in inputs}
         self._streaming = _streaming(pipeline)
+        self._opening = opening(arguments.schema)
         self._named = {answer.name: (answer.component, answer.socket) for answer in answers if answer.name}
         self._included = {component for component, _ in self._named.values()} or None
 
     def prepare(self, run: Run) -> Work:
         """See `Pipeline.prepare`."""
+        if run.verb == "chat" and self._opening:
+            return Work(self.manifest.blocking, partial(self._chat, self._opening.filled(run.inputs)))
         if run.verb != "call":
             return self._publications.prepare(run)
         return Work(self.manifest.blocking, partial(self.call, run.inputs))
 
     def call(self, arguments: Json, context: Context) -> Any:
         """Run; the value is a mapping of the declared outputs, or of components to their outputs."""
-        data = self._data(arguments, context)
-        if self.manifest.blocking:
-            return self._answer(self._pipeline.run(data, self._included))
-        return self._awaited(data)
+        listeners = {name: _Listener(partial(_told, context, name)) for name in self._streaming}
+        return self._run(self._data(arguments, context, listeners), self._answer)
 
-    async def _awaited(self, data: dict[str, dict[str, Any]]) -> Json:
-        return self._answer(await self._pipeline.run_async(data, self._included))
+    def _chat(self, arguments: Json, context: Context) -> Any:
+        """Run; of what it streams only the last component is heard, for its text is the answer."""
+        speech = Speech(context)
+        listeners = {name: _Listener(speech.take) for name in self._streaming[-1:]}
+        return self._run(
+            self._data(arguments, context, listeners), lambda result: speech.value(self._answer(result))
+        )
+
+    def _run(self, data: dict[str, dict[str, Any]], give: Callable[[Any], Any]) -> Any:
+        if self.manifest.blocking:
+            return give(self._pipeline.run(data, self._included))
+        return self._awaited(data, give)
+
+    async def _awaited(self, data: dict[str, dict[str, Any]], give: Callable[[Any], Any]) -> Any:
+        return give(await self._pipeline.run_async(data, self._included))
 
     def close(self) -> None:
         """Close what the components hold open."""
         self._pipeline.close()
 
-    def _data(self, arguments: Json, context: Context) -> dict[str, dict[str, Any]]:
+    def _data(
+        self, arguments: Json, context: Context, listeners: Mapping[str, _Listener]
+    ) -> dict[str, dict[str, Any]]:
         """By component, always: Haystack guesses what a flat mapping means. Made anew, for it is changed."""
         data: dict[str, dict[str, Any]] = {}
-        for component in self._streaming:
-            listener = _Listener(context, component)
+        for component, listener in listeners.items():
             data[component] = {"streaming_callback": listener if self.manifest.blocking else listener.on_loop}
         for name, value in self._arguments.decode(arguments, context).items():
             for component, socket in self._routes[name]:
@@ -137,12 +154,11 @@ class LentPipeline(YamlPipeline):
 class _Listener:
     """A streaming callback. When a component fails, Haystack copies and writes down what it was given."""
 
-    def __init__(self, context: Context, component: str) -> None:
-        self._context = context
-        self._component = component
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self._tell = tell
 
     def __call__(self, chunk: Any) -> None:
-        self._context.chunk(chunk.content or "", source=self._component)
+        self._tell(chunk)
 
     async def on_loop(self, chunk: Any) -> None:
         """The same, where Haystack wants a coroutine function."""
@@ -156,9 +172,15 @@ class _Listener:
         return {}
 
 
+def _told(context: Context, component: str, chunk: Any) -> None:
+    context.chunk(chunk.content or "", source=component)
+
+
 def _streaming(pipeline: Pipeline) -> tuple[str, ...]:
-    """The components that can tell their text as it comes."""
-    nodes: Any = cast(Any, pipeline).graph.nodes(data=True)
+    """The components that can tell their text as it comes, in the order they run if there is one."""
+    graph: Any = cast(Any, pipeline).graph
+    names = list(_networkx.topological_sort(graph)) if _networkx.is_directed_acyclic_graph(graph) else graph
+    nodes = [(name, graph.nodes[name]) for name in names]
     return tuple(name for name, data in nodes if _streams(data["instance"], data["input_sockets"].values()))
 
 
@@ -197,7 +219,8 @@ def _manifest(
     description = options.description or _description(pipeline, answers)
     tool = tool_of(name, options, description, arguments.schema, answer_schema(answers))
     native = all(getattr(component, "__haystack_supports_async__", False) for _, component in pipeline.walk())
-    return Manifest(kind="yaml", tool=tool, blocking=not native, warnings=arguments.warnings)
+    verbs = ("chat",) if opening(arguments.schema) else ()
+    return Manifest(kind="yaml", tool=tool, blocking=not native, warnings=arguments.warnings, verbs=verbs)
 
 
 def _description(pipeline: Pipeline, answers: Sequence[Answer]) -> str:

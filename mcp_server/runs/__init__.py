@@ -18,7 +18,7 @@ from ..artifacts import PART, Address, Artifacts, Part
 from ..catalog import Catalog, Serving, Stage
 from ..engines import Runner
 from ..errors import Conflict, NotFound, Unavailable
-from ..models import Caller, Client, Emit, Json, Question, Recording, Run, Verb
+from ..models import CALLS, Caller, Client, Emit, Json, Question, Recording, Run, Verb
 from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
@@ -75,7 +75,7 @@ class Runs:
         Raises `NotFound` for an unknown pipeline, `Invalid` for arguments that do not fit its schema,
         `Unavailable` for one that does not serve, and `Conflict` for a key that was used for another call.
         """
-        entry = await self._catalog.find(name, version, stage, caller if verb == "call" else None)
+        entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
             entry.check(inputs)
         run = self._made(entry, caller, inputs, timeout).model_copy(
@@ -287,7 +287,7 @@ class Runs:
 
     def _ended(self, live: Live) -> None:
         del self._going[live.run.id]
-        if live.run.verb == "call" and live.run.status != "cancelled":
+        if live.run.verb in CALLS and live.run.status != "cancelled":
             self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
         if live.shared:
             self._kept[live.run.id] = live

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..content import failure
 from ..errors import NotFound
-from ..models import Caller, Emit, Result, Run, RunStatus
+from ..models import CALLS, Caller, Emit, Result, Run, RunStatus
 from ..store import INTERRUPTED, Filter, Page, Statistics
 from ..store.history import History
 from .live import CANCELLED, STOPPED, Live
@@ -86,7 +86,7 @@ def given(run: Run) -> Result:
 def fits(run: Run, chosen: Filter) -> bool:
     """True if a run is among those to be listed."""
     return (
-        run.verb in ("call", "batch")
+        run.verb in {*CALLS, "batch"}
         and chosen.caller in (None, run.caller.name)
         and chosen.pipeline in (None, run.pipeline)
         and chosen.status in (None, run.status)

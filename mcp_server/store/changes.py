@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ..models import Artifact, Caller, Json, Recording, Run
+from ..models import CALLS, Artifact, Caller, Json, Recording, Run
 
 SMALLEST = 0.0001
 """Seconds of the first bucket; each next one is a quarter longer, so a percentile is off by an eighth."""
@@ -88,10 +88,10 @@ class RunChange:
 def changed(run: Run, record: Recording, instance: str) -> RunChange:
     """What to write of a run. An idempotency key is a promise to give the result again, so it keeps that."""
     count = None
-    if run.verb == "call" and run.status in ("done", "failed"):
+    if run.verb in CALLS and run.status in ("done", "failed"):
         failed = run.status == "failed"
         count = counted(run.pipeline, run.started, run.finished or run.started, failed=failed)
-    if run.verb not in ("call", "batch") or (record == "none" and run.key is None):
+    if run.verb not in {*CALLS, "batch"} or (record == "none" and run.key is None):
         return RunChange(None, count)
     kept = run.result.artifacts if run.result and record == "full" else ()
     return RunChange(_row(run, record, instance), count, tuple(each for each in kept if each.content))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
+from ..models import CALLS
 from . import INTERRUPTED
 from .changes import counted
 from .counting import add
@@ -95,7 +96,7 @@ class Instance:
         claim = {"instance": self.id, "attempt": runs.c.attempt + 1}
         ended = {"status": "failed", "error": INTERRUPTED, "finished": time.time()}
         connection.execute(update(runs).where(*lost).values(claim | ended))
-        calls = [row for row in left if row.verb == "call"]
+        calls = [row for row in left if row.verb in CALLS]
         add(connection, [counted(row.pipeline, row.started, row.started, failed=True) for row in calls])
 
     def _is_gone(self, identity: str, lease: float | None, now: float) -> bool:
