@@ -57,6 +57,7 @@ class Options(Noun):
     icons: tuple[Json, ...] = Field(default=(), description="MCP's icons, in wire form.")
     hidden: bool = Field(default=False, description="Not listed as an MCP tool.")
     record: Recording | None = Field(default=None, description="What history keeps of its runs.")
+    cache: float | None = Field(default=None, gt=0, description="Seconds a result is given again.")
     task: TaskUse = Field(default="auto", description="Which of its calls become tasks.")
 
     def hint(self, name: str) -> bool:

@@ -95,6 +95,8 @@ class Run(Noun):
     """Where in its parent: the step it was forked at, or its place in the batch."""
     key: str | None = None
     """The idempotency key its caller gave."""
+    cached: bool = False
+    """True if it was not begun for this call: its result was kept."""
     started: float = Field(default_factory=time.time)
     finished: float | None = None
 

@@ -54,6 +54,7 @@ _EXPECTED: Mapping[str, str] = {
     "tags": "a list of strings",
     "icons": "a list of objects with `src` (https: or data:image/), maybe `mimeType`, `sizes`, `theme`",
     "hidden": "true or false",
+    "cache": "a number of seconds above 0",
     "record": "`full`, `meta` or `none`",
     "task": "`auto`, `always` or `required`",
     "skip_mcp": "true or false",
@@ -198,8 +199,13 @@ def _attributes(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
         else:
             continue
         for target in targets:
-            if isinstance(target, ast.Name) and target.id in _EXPECTED:
+            if isinstance(target, ast.Name) and target.id in _EXPECTED and _is_ours(target.id, value):
                 yield target.id, value
+
+
+def _is_ours(name: str, value: ast.expr) -> bool:
+    """False for a `cache` that the wrapper keeps for itself, such as a dict."""
+    return name != "cache" or isinstance(value, ast.Constant | ast.UnaryOp | ast.BinOp)
 
 
 def _yaml_options(content: bytes, file: str) -> Options:

@@ -4,6 +4,7 @@ __init__    Runs: begin, call, find, repeat, stop
 live        a run that goes on in this process
 batches     one pipeline, many inputs
 past        what runs were: read from history, as callers may see it
+cache       what calls gave, given again for a while
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import ChainMap, OrderedDict
 from contextlib import suppress
+from functools import partial
 
 import anyio
 
@@ -23,6 +25,7 @@ from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
+from .cache import Cache
 from .live import Live, Work, ignore
 from .past import Past
 
@@ -44,7 +47,7 @@ class Runs:
         self._history = history
         self.turned: Watch = untold
         """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
-        self.artifacts = Artifacts()
+        self.artifacts, self.cache = Artifacts(), Cache()
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept))
@@ -64,13 +67,16 @@ class Runs:
         step: str | None = None,
         version: int | None = None,
         stage: Stage | None = None,
+        detached: bool = False,
     ) -> Live:
         """Begin a run of the pipeline `name`. `timeout` is in seconds and bounded by the settings.
 
         `version` or `stage` say which version; without, a call may fall to the one in staging.
 
-        With an idempotency `key` it is durable when this returns; if the caller gave the key before, it is
-        the run that was begun then, however far it is. `parent` and `step` say what it was made from.
+        `detached`, and with an idempotency `key`, it goes on without its caller and is durable when this
+        returns; if the caller gave the key before, it is the run that was begun then, however far it is.
+        Otherwise, if the pipeline caches, it may be an earlier run that has ended. `parent` and `step` say
+        what it was made from.
 
         Raises `NotFound` for an unknown pipeline, `Invalid` for arguments that do not fit its schema,
         `Unavailable` for one that does not serve, and `Conflict` for a key that was used for another call.
@@ -84,28 +90,17 @@ class Runs:
         recording = entry.options.record or self._settings.record
         if key is not None and (known := await self._history.claim(run, recording)):
             return self._joined(known)
+        if detached and key is None:
+            await self._history.commit(run, recording)
+        elif key is None and parent is None and verb == "call" and (known := self.cache.find(entry, run)):
+            self._history.hit(name)
+            self._catalog.count(name, failed=False)
+            return self._joined(known)
         live = self._begin(run, self._engine.run, recording)
         live.listener = listener or ignore
-        live.lasting = live.shared = key is not None
+        live.lasting = live.shared = detached or key is not None
+        live.when_ended(partial(self.cache.keep, entry))
         return live
-
-    async def begin(
-        self,
-        caller: Caller,
-        name: str,
-        inputs: Json,
-        *,
-        timeout: float | None = None,
-        key: str | None = None,
-        parent: str | None = None,
-    ) -> Live:
-        """Begin a run that goes on without its caller; it is durable when this returns. Raises as `start`."""
-        if key is not None:
-            return await self.start(caller, name, inputs, timeout=timeout, key=key)
-        entry = await self._catalog.find(name, caller=caller)
-        entry.check(inputs)
-        run = self._made(entry, caller, inputs, timeout).model_copy(update={"parent": parent})
-        return await self.launch(run, self._engine.run, entry.options.record or self._settings.record)
 
     async def launch(self, run: Run, work: Work, recording: Recording = "full") -> Live:
         """Commit a run, then begin it; it goes on without its caller. Raises `Unavailable`."""
@@ -176,7 +171,7 @@ class Runs:
         return True
 
     async def rerun(self, caller: Caller, identity: str, *, timeout: float | None = None) -> Live:
-        """Begin a run with the inputs of another one, of the pipeline as it is now. Raises as `begin`.
+        """Begin a run with the inputs of another one, of the pipeline as it is now. Raises as `start`.
 
         Raises `NotFound`, and `Conflict` for a run whose inputs were not recorded.
         """
@@ -185,7 +180,9 @@ class Runs:
             raise Conflict(f"Run {identity} is no call of a pipeline.")
         if not run.has_inputs:
             raise Conflict(f"The inputs of run {identity} were not recorded.")
-        return await self.begin(caller, run.pipeline, run.inputs, timeout=timeout, parent=run.id)
+        return await self.start(
+            caller, run.pipeline, run.inputs, timeout=timeout, parent=run.id, detached=True
+        )
 
     async def cancel(self, caller: Caller, identity: str) -> Run:
         """Stop a run, and wait until it has ended; one that has ended stays as it is.
@@ -269,11 +266,11 @@ class Runs:
         return live
 
     def _joined(self, known: Run) -> Live:
-        """A run that was begun before with the same key: the one that goes on, or what is recorded of it."""
+        """A run that was begun before: the one that goes on, or what is recorded or kept of it."""
         if live := self._going.get(known.id):
             return live
         live = Live(known, self.past.followed, unsealed, self._settings.answer_timeout, self.turned)
-        live.lasting = True
+        live.lasting = not known.cached
         return live
 
     async def _seal(self, live: Live) -> None:

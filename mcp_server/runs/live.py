@@ -38,6 +38,8 @@ class Live:
         self.listener: Emit = ignore
         self.asking = False
         """True while its listener asks."""
+        self.asked = False
+        """True once it has asked something."""
         self.changed = run.started
         """When it last began or ceased to wait for an answer, in seconds since the epoch."""
         self.shared = False
@@ -133,6 +135,7 @@ class Live:
         if isinstance(event, Progress):
             self.progress = event
         self.asking = isinstance(event, Question)
+        self.asked |= self.asking
         try:
             answers = await self.listener(event)
         finally:

@@ -107,10 +107,14 @@ class Retention:
 
 @dataclass(frozen=True)
 class Figures:
-    """How the calls of a pipeline went. Times are seconds; None without calls."""
+    """How the calls of a pipeline went. Times are seconds; None without calls.
+
+    `cached` are further calls: they were answered with a kept result, and not run.
+    """
 
     total: int
     failed: int
+    cached: int
     mean: float | None
     p50: float | None
     p95: float | None

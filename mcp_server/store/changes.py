@@ -18,6 +18,8 @@ SMALLEST = 0.0001
 """Seconds of the first bucket; each next one is a quarter longer, so a percentile is off by an eighth."""
 GROWTH = math.log(1.25)
 LAST = 100
+CACHED = -1
+"""The bucket of calls that were not run, because their result was kept."""
 DAY = 86400
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from . import Figures, Statistics
-from .changes import DAY, GROWTH, SMALLEST, Count
+from .changes import CACHED, DAY, GROWTH, SMALLEST, Count
 from .file import is_postgresql
 from .run_tables import counters
 
@@ -65,11 +65,13 @@ def statistics(connection: Connection, pipeline: str, days: int) -> Statistics:
 
 def figures(slots: Iterable[Slot]) -> Figures:
     """What a histogram says."""
-    ordered = sorted(slots, key=lambda slot: slot.bucket)
+    every = sorted(slots, key=lambda slot: slot.bucket)
+    ordered = [slot for slot in every if slot.bucket != CACHED]
     total = sum(slot.total for slot in ordered)
     return Figures(
         total=total,
         failed=sum(slot.failed for slot in ordered),
+        cached=sum(slot.total for slot in every if slot.bucket == CACHED),
         mean=sum(slot.seconds for slot in ordered) / total if total else None,
         p50=percentile(ordered, total * 0.5),
         p95=percentile(ordered, total * 0.95),

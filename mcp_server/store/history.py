@@ -18,7 +18,7 @@ from anyio import CapacityLimiter, to_thread
 from ..errors import ServerError, Unavailable
 from ..models import Artifact, Recording, Run
 from . import Filter, Page, Place, Retention, Statistics
-from .changes import changed, new_id
+from .changes import CACHED, DAY, Count, RunChange, changed, new_id
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class History:
     def record(self, run: Run, record: Recording = "full") -> None:
         """Keep this state of a run, soon. Returns at once and never fails; see `lost`."""
         self._writer.put(changed(run, record, self.instance))
+
+    def hit(self, pipeline: str) -> None:
+        """Count a call that was answered with a kept result, soon. Never fails."""
+        self._writer.put(RunChange(None, Count(pipeline, int(time.time() // DAY), CACHED, False, 0.0)))
 
     async def commit(self, run: Run, record: Recording = "full") -> None:
         """Keep this state of a run; it is durable when this returns. Raises `Unavailable`."""

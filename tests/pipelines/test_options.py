@@ -30,6 +30,7 @@ def test_a_wrapper_declares_its_options_as_class_attributes() -> None:
         title = "Search"
         description: str = "Finds " "things."
         timeout = 60
+        cache = 1.5
         concurrency = 2
         group = "search"
         engine = "local"
@@ -46,6 +47,7 @@ def test_a_wrapper_declares_its_options_as_class_attributes() -> None:
         "description": "Finds things.",
         "annotations": {"readOnlyHint": True, "openWorldHint": False},
         "timeout": 60,
+        "cache": 1.5,
         "concurrency": 2,
         "group": "search",
         "engine": "local",
@@ -94,6 +96,11 @@ def test_none_means_not_declared() -> None:
     assert options_of(wrapper("engine = None\ntimeout = None\ntags = None")) == options_of(wrapper("pass"))
 
 
+@pytest.mark.parametrize("value", ["{}", "dict()", "[]", "None"])
+def test_a_cache_that_a_wrapper_keeps_for_itself_is_no_option(value: str) -> None:
+    assert options_of(wrapper(f"cache = {value}")) == options_of(wrapper("pass"))
+
+
 def test_hayhooks_word_for_hidden_works() -> None:
     assert options_of(wrapper("skip_mcp = True")).hidden
 
@@ -102,6 +109,8 @@ def test_hayhooks_word_for_hidden_works() -> None:
     ("line", "expected"),
     [
         ("timeout = '60'", "`timeout` must be a number of seconds above 0"),
+        ("cache = 0", "`cache` must be a number of seconds above 0"),
+        ("cache = 60 * 60", "`cache` must be written out as a number of seconds above 0"),
         ("timeout = 0", "`timeout` must be a number of seconds above 0"),
         ("concurrency = 1.5", "`concurrency` must be a whole number from 1"),
         ("title = 3", "`title` must be a string"),

@@ -52,7 +52,7 @@ async def test_a_list_has_what_goes_on_and_what_ended_the_newest_first(serving: 
             await server.runs.call(ADA, "double", {"number": number}, ignore)
             await anyio.sleep(0.002)  # ids of one millisecond have no order
         files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "until")}
-        going = await server.runs.begin(ADA, "wait", files)
+        going = await server.runs.start(ADA, "wait", files, detached=True)
         await server.runs.call(BOB, "double", {"number": 1}, ignore)
         first = await server.runs.past.list(ADA, limit=4)
         rest = await server.runs.past.list(ADA, limit=4, cursor=first.next)
@@ -82,7 +82,7 @@ async def test_of_a_pipeline_that_says_so_only_the_fact_is_kept(serving: Open) -
 async def test_a_run_goes_on_without_its_caller_and_can_be_repeated(serving: Open, tmp_path: Path) -> None:
     async with serving() as server:
         files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "until")}
-        live = await server.runs.begin(ADA, "wait", files, timeout=20)
+        live = await server.runs.start(ADA, "wait", files, timeout=20, detached=True)
         assert (await server.runs.past.run(ADA, live.run.id)).status == "running"
         with anyio.move_on_after(0.05):
             await server.runs.attend(live)
@@ -99,7 +99,7 @@ async def test_a_run_goes_on_without_its_caller_and_can_be_repeated(serving: Ope
 async def test_cancelling_stops_a_run_and_leaves_an_ended_one_alone(serving: Open, tmp_path: Path) -> None:
     async with serving() as server:
         files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "never")}
-        live = await server.runs.begin(ADA, "wait", files)
+        live = await server.runs.start(ADA, "wait", files, detached=True)
         await until(tmp_path / "started")
         with pytest.raises(NotFound):
             await server.runs.cancel(BOB, live.run.id)
@@ -115,7 +115,7 @@ async def test_a_server_that_stops_lets_its_runs_be_found_as_interrupted(
 ) -> None:
     files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "never")}
     async with serving(drain_timeout=0.1) as server:
-        live = await server.runs.begin(ADA, "wait", files)
+        live = await server.runs.start(ADA, "wait", files, detached=True)
         await until(tmp_path / "started")
     async with serving() as server:
         found = await server.runs.past.run(ADA, live.run.id)
@@ -127,7 +127,7 @@ async def test_another_server_on_the_same_state_reads_runs_and_leaves_them_alone
 ) -> None:
     files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "until")}
     async with serving() as one:
-        live = await one.runs.begin(ADA, "wait", files)
+        live = await one.runs.start(ADA, "wait", files, detached=True)
         async with serving() as two:
             assert (await two.runs.past.run(ADA, live.run.id)).status == "running"
             with pytest.raises(Conflict, match="another server"):

@@ -79,7 +79,7 @@ async def test_they_are_listed_at_manage_only(tmp_path: Path) -> None:
             managing = {tool.name for tool in (await client.list_tools()).tools}
         async with served.client() as client:
             plain = {tool.name for tool in (await client.list_tools()).tools}
-    names = {"start_run", "rerun", "list_runs", "get_statistics", "run_batch", "get_batch"}
+    names = {"start_run", "rerun", "list_runs", "get_statistics", "run_batch", "get_batch", "clear_cache"}
     assert names <= managing
     assert not names & plain
 
@@ -115,6 +115,26 @@ async def test_a_header_is_a_key_as_well(tmp_path: Path, mode: Any) -> None:
             http.headers["Idempotency-Key"] = "x" * 257
             long = await client.call_tool("count", {"by": 1})
             assert long.is_error and "Idempotency-Key" in long.content[0].model_dump()["text"]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_a_kept_result_says_so_until_it_is_cleared(tmp_path: Path, mode: Any) -> None:
+    (tmp_path / "count").mkdir()
+    (tmp_path / "count" / "pipeline_wrapper.py").write_text(wrapper("    cache = 600\n" + COUNT))
+    async with serve(tmp_path) as served, served.client(mode=mode) as client:
+
+        async def count() -> Any:
+            result = await client.call_tool("count", {"by": 1})
+            assert result.meta is not None
+            return result.structured_content, result.meta[RUN]
+
+        first, again = await count(), await count()
+        assert again == (first[0], first[1] | {"cached": True})
+        told = (await client.call_tool("get_statistics", {"pipeline": "count"})).structured_content
+        assert_holds(told, {"total": 1, "cached": 1, "days": [{"total": 1, "cached": 1}]})
+        cleared = await client.call_tool("clear_cache", {"name": "count"})
+        assert cleared.structured_content == {"cleared": 1}
+        assert (await count())[0] == {"result": 2}
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

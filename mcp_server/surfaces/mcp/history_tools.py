@@ -35,6 +35,7 @@ class HistoryTools:
             "get_statistics": self.statistics,
             "run_batch": self.begin_batch,
             "get_batch": self.batch,
+            "clear_cache": self.clear,
         }
         """What answers each tool."""
 
@@ -43,7 +44,7 @@ class HistoryTools:
         given = call.arguments
         name = await self._runnable(call)
         inputs, timeout = given.get("arguments", {}), given.get("timeout")
-        live = await self._runs.begin(call.caller, name, inputs, timeout=timeout, key=call.key)
+        live = await self._runs.start(call.caller, name, inputs, timeout=timeout, key=call.key, detached=True)
         return shown(live.run)
 
     async def rerun(self, call: Invocation) -> Json:
@@ -102,6 +103,10 @@ class HistoryTools:
                 for place, item in enumerate(batch.items)
             ],
         }
+
+    async def clear(self, call: Invocation) -> Json:
+        """Forget kept results."""
+        return {"cleared": self._runs.cache.clear(call.arguments.get("name"))}
 
     async def _runnable(self, call: Invocation) -> str:
         """The pipeline that the call names. Raises `NotFound` if it cannot be run here."""
@@ -171,7 +176,7 @@ TOOLS: tuple[Json, ...] = (
     tool(
         "get_statistics",
         "Statistics",
-        "Tells how the calls of a pipeline went: total, success rate, seconds (mean, p50, p95), and by day.",
+        "Tells how the calls of a pipeline went: counts, success rate, seconds (mean, p50, p95), and by day.",
         takes({"pipeline": described(STRING, "Name of a pipeline.")}, "pipeline"),
         gives({"pipeline": STRING, "total": COUNT, "failed": COUNT, "success_rate": NUMBER, "days": LIST}),
         readOnlyHint=True,
@@ -208,6 +213,14 @@ TOOLS: tuple[Json, ...] = (
         takes({"batch_id": described(STRING, "Id of a batch, as run_batch named it.")}, "batch_id"),
         gives({"batch_id": STRING, "status": STRING, "done": COUNT, "failed": COUNT, "items": LIST}),
         readOnlyHint=True,
+        idempotentHint=True,
+    ),
+    tool(
+        "clear_cache",
+        "Clear cache",
+        "Forgets the kept results of a pipeline, or of all, so that the next calls run.",
+        takes({"name": described(STRING, "Name of a pipeline. Default: all.")}),
+        gives({"cleared": COUNT}),
         idempotentHint=True,
     ),
 )

@@ -7,13 +7,15 @@ import orjson
 from ...models import Json, Run
 
 RUN = "haystack-mcp-server/run"
-"""Where a result says in `_meta` which run of which version it comes from, and if it is `partial`."""
+"""Where a result says in `_meta` which run of which version it comes from, if it is `partial`, and if it was
+kept from an earlier call (`cached`)."""
 
 
 def joined(run: Run) -> Json:
     """The result of a run, as the host rendered it."""
     assert run.result is not None, "an ended run has a result"
     about = told(run) | ({"partial": True} if run.result.partial else {})
+    about |= {"cached": True} if run.cached else {}
     result: Json = {
         "content": blocks(run),
         "isError": run.result.is_error,
