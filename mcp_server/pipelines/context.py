@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
@@ -95,9 +96,10 @@ class Context:
         return self._client.headers
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the run is: `done` of `total`, in any unit, rising."""
+        """Say how far the run is: `done` of `total`, in any unit, rising; only finite numbers are sent."""
         self.check()
-        self._emit(Progress(done=done, total=total, message=message))
+        known = total if total is not None and math.isfinite(total) else None
+        self._emit(Progress(done=done if math.isfinite(done) else 0.0, total=known, message=message))
 
     def chunk(self, text: str, source: str | None = None) -> None:
         """Stream a piece of text, tagged with the component or model it comes from."""

@@ -1,149 +1,120 @@
-"""Events on their way to a client: order, rate, and a client that does not read."""
+"""Progress as a client sees it: values that rise, totals that hold, text that is counted."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
-import mcp_types as types
 import pytest
+from clients import Mode, Served, until
 
-from mcp_server.models import Chunk, Event, Progress
-from mcp_server.surfaces.mcp import reports
-from mcp_server.surfaces.mcp.reports import TEXT, reported
+from .conftest import wrapper
+from .test_streaming import Ear, ignore, is_so
 
 pytestmark = pytest.mark.anyio
 
-Sent = tuple[float, float | None, str | None]
+Heard = list[tuple[float, float | None, str | None]]
+
+WRAPPERS = {
+    "measures": '''
+        def run_api(self, context: Context, done: list[str], total: str | None = None) -> str:
+            """Reports these numbers, also those that JSON does not know."""
+            for number in done:
+                context.progress(float(number), total and float(total))
+            return "done"
+    ''',
+    "speaks": '''
+        def run_api(self, context: Context) -> str:
+            """Speaks, and says in between how far it is."""
+            context.chunk("a")
+            context.progress(5, 10)
+            context.chunk("b")
+            context.progress(6, 10)
+            return "ab"
+    ''',
+    "one": '''
+        def run_api(self, context: Context) -> str:
+            """Says one word."""
+            context.chunk("only")
+            return "only"
+    ''',
+    "hurries": '''
+        def run_api(self, context: Context) -> str:
+            """Says more often how far it is than anybody can read."""
+            for number in range(20_000):
+                context.progress(number, 20_000)
+            return "done"
+    ''',
+}
 
 
-class Session:
-    """The far end of a request: takes reports, as slowly as its client reads."""
-
-    def __init__(self, reads: anyio.Event | None = None) -> None:
-        self.sent: list[Sent] = []
-        self.sources: list[str | None] = []
-        self._reads = reads
-
-    async def send_notification(self, notification: types.ProgressNotification, request: object) -> None:
-        if self._reads:
-            await self._reads.wait()
-        params = notification.params
-        self.sent.append((params.progress, params.total, params.message))
-        self.sources.append((params.meta or {}).get(TEXT, {}).get("source"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("reports")
+    for name, body in WRAPPERS.items():
+        (made / name).mkdir()
+        (made / name / "pipeline_wrapper.py").write_text(wrapper(body))
+    return made
 
 
-class Asked:
-    """A modern request that carries a progress token."""
-
-    protocol_version = "2026-07-28"
-    request_id = 1
-
-    def __init__(self, session: Session) -> None:
-        self.session: Any = session
-        self.meta = {"progress_token": 1}
+@pytest.fixture(params=["legacy", "auto"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    return request.param
 
 
-async def sent(*events: Event) -> list[Sent]:
-    session = Session()
-    with anyio.fail_after(10):
-        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
-            for event in events:
-                await emit(event)
-                await anyio.lowlevel.checkpoint()
-    return session.sent
+@pytest.fixture(autouse=True)
+async def bounded() -> AsyncIterator[None]:
+    with anyio.fail_after(60):
+        yield
 
 
-async def test_a_value_that_does_not_rise_is_raised_by_a_hair() -> None:
-    reports = await sent(*(Progress(done=done, total=9) for done in (0, 3, 3, 1, 9)))
-    values = [value for value, _, _ in reports]
-    assert all(after > before for before, after in pairwise(values))
-    assert values == pytest.approx([0, 3, 3, 3, 9])
+async def heard_of(served: Served, mode: Mode, name: str, last: float, **arguments: Any) -> Heard:
+    """The progress of one call, up to the value `last`; values rise each time."""
+    ear = Ear()
+    async with served.client("http", mode, message_handler=ear) as client:
+        result = await client.call_tool(name, arguments, progress_callback=ignore)
+        assert not result.is_error
+        await until(is_so(lambda: any(params.progress >= last for params in ear.heard)))
+    heard = sorted((params.progress, params.total, params.message) for params in ear.heard)
+    assert all(after > before for (before, *_), (after, *_) in pairwise(heard))
+    return heard
 
 
-async def test_text_is_counted_until_the_pipeline_says_how_far_it_is() -> None:
-    reports = await sent(
-        Chunk(text="a"), Progress(done=5, total=10), Chunk(text="b"), Progress(done=6, total=10)
-    )
-    assert [(round(value, 6), total) for value, total, _ in reports] == [(1, None), (5, 10), (5, 10), (6, 10)]
-    assert [message for *_, message in reports] == ["a", None, "b", None]
+async def test_a_value_that_does_not_rise_is_raised_by_a_hair(served: Served, mode: Mode) -> None:
+    heard = await heard_of(served, mode, "measures", 9, done=["0", "3", "3", "1", "9"], total="9")
+    assert [value for value, *_ in heard] == pytest.approx([0, 3, 3, 3, 9])
 
 
-async def test_a_total_that_was_passed_is_left_out() -> None:
-    assert (await sent(Progress(done=3, total=2)))[0] == (3, None, None)
+async def test_text_is_counted_until_the_pipeline_says_how_far_it_is(served: Served, mode: Mode) -> None:
+    first, *_, last = await heard_of(served, mode, "speaks", 6)
+    assert first[:2] == (1, None)
+    assert (round(last[0], 6), last[1]) == (6, 10)
 
 
-@pytest.mark.parametrize("done", [math.nan, math.inf, -math.inf])
-async def test_what_is_no_number_in_json_is_not_sent(done: float) -> None:
-    reports = await sent(Progress(done=done, total=math.inf), Progress(done=1))
-    assert all(math.isfinite(value) and total is None for value, total, _ in reports)
+async def test_a_total_that_was_passed_is_left_out(served: Served, mode: Mode) -> None:
+    assert await heard_of(served, mode, "measures", 3, done=["3"], total="2") == [(3, None, None)]
 
 
-async def test_a_client_that_does_not_read_holds_up_nothing_and_gets_all_text() -> None:
-    reads = anyio.Event()
-    session = Session(reads)
-    with anyio.fail_after(10):
-        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
-            for number in range(1000):
-                await emit(Chunk(text=f"{number} "))
-                await emit(Progress(done=number))
-            reads.set()
-    assert "".join(message or "" for *_, message in session.sent) == "".join(f"{n} " for n in range(1000))
+@pytest.mark.parametrize("odd", ["nan", "inf", "-inf"])
+async def test_what_is_no_number_in_json_is_not_sent(served: Served, mode: Mode, odd: str) -> None:
+    heard = await heard_of(served, mode, "measures", 1, done=[odd, "1"], total="inf")
+    assert [(value, total) for value, total, _ in heard] == [(0, None), (1, None)]
 
 
-async def test_progress_that_was_overtaken_is_left_out_for_a_slow_client() -> None:
-    reads = anyio.Event()
-    session = Session(reads)
-    with anyio.fail_after(10):
-        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
-            for number in range(10_000):
-                await emit(Progress(done=number))
-            reads.set()
-    assert len(session.sent) < 100
-    assert session.sent[-1][0] == 9999
+async def test_progress_that_was_overtaken_is_left_out_and_the_last_is_not(
+    served: Served, mode: Mode
+) -> None:
+    heard = await heard_of(served, mode, "hurries", 19_999)
+    assert heard[-1][:2] == (19_999, 20_000)
 
 
-async def test_what_the_run_raises_comes_out_as_it_is() -> None:
-    with pytest.raises(SystemExit):
-        async with reported(Asked(Session()), "demo"):  # type: ignore[arg-type]
-            raise SystemExit(3)
-
-
-async def test_leaving_waits_for_no_beat() -> None:
-    with anyio.fail_after(0.09):
-        await sent(Chunk(text="only"))
-
-
-async def test_text_of_each_source_is_joined_and_tagged() -> None:
-    reads = anyio.Event()
-    session = Session(reads)
-    with anyio.fail_after(10):
-        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
-            await emit(Chunk(text="held up"))
-            await anyio.lowlevel.checkpoint()
-            for number in range(1000):
-                await emit(Chunk(text=f"{number} ", source="a"))
-                await emit(Chunk(text=f"{number} ", source="b"))
-            reads.set()
-    whole = "".join(f"{number} " for number in range(1000))
-    assert [message for *_, message in session.sent] == ["held up", whole, whole]
-    assert session.sources == [None, "a", "b"]
-
-
-async def test_silence_is_broken_again_and_again_with_a_rising_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "SILENCE", 0.01)
-    session = Session()
-    with anyio.fail_after(10):
-        async with reported(Asked(session), "demo") as emit:  # type: ignore[arg-type]
-            while len(session.sent) < 3:
-                await anyio.sleep(0.01)
-            await emit(Progress(done=1, total=2, message="sorting"))
-            while len(session.sent) < 6:
-                await anyio.sleep(0.01)
-    values = [value for value, *_ in session.sent]
-    assert all(after > before for before, after in pairwise(values))
-    messages = [(message or "").partition(",")[0] for *_, message in session.sent]
-    assert messages[0] == "demo is running"
-    assert messages[-1] == "sorting"
+async def test_a_result_waits_for_no_beat(served: Served, mode: Mode) -> None:
+    ear = Ear()
+    async with served.client("http", mode, message_handler=ear) as client:
+        with anyio.fail_after(20):
+            for _ in range(20):
+                await client.call_tool("one", {}, progress_callback=ignore)
+        await until(is_so(lambda: len(ear.heard) == 20))
