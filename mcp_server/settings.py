@@ -123,6 +123,9 @@ class Settings(BaseSettings):
         ge=1024,
         description="Bytes a result may have with its artifacts; a larger one is an error.",
     )
+    partial_results: bool = Field(
+        False, description="Send streamed text as partial results to clients that ask so; an experiment."
+    )
     drain_timeout: float = Field(
         20.0, ge=0, description="Seconds that calls in flight get when the server stops."
     )

@@ -23,7 +23,7 @@ class Connection:
     def __init__(self, url: str) -> None:
         place = urlsplit(url)
         self._host, self._port = place.hostname or "", place.port or 0
-        self.received = b""
+        self.received = bytearray()
 
     async def __aenter__(self) -> Connection:
         made = socket.socket()
@@ -58,6 +58,8 @@ class Connection:
 
     async def read_until(self, part: bytes) -> bytes:
         """Read on until what was received holds `part`; gives all that was received."""
-        while part not in self.received:
+        seen = 0
+        while self.received.find(part, seen) < 0:
+            seen = max(0, len(self.received) - len(part))
             self.received += await self._stream.receive()
-        return self.received
+        return bytes(self.received)

@@ -26,6 +26,7 @@ from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
 from .eras import Request
+from .partial import note_capability
 from .prompts import Prompts
 from .published import Published
 from .reports import set_level
@@ -127,7 +128,9 @@ class ProtocolServer(LowLevelServer[Any]):
         self.changes.updated(RUN.uri(run_id=run))
 
     async def _admit(self, ctx: Request, call_next: CallNext) -> HandlerResult:
-        if ctx.method == "notifications/initialized":
+        if ctx.method == "initialize":
+            note_capability(ctx)
+        elif ctx.method == "notifications/initialized":
             self.changes.admit(ctx)
         return await call_next(ctx)
 

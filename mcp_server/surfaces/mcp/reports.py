@@ -6,7 +6,8 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import get_args
+from dataclasses import dataclass
+from typing import cast, get_args
 
 import anyio
 import mcp_types as types
@@ -14,6 +15,7 @@ import mcp_types as types
 from ...models import Chunk, Emit, Event, Json, Level, Log, Progress
 from ...runs import ignore
 from .eras import Request, connection, is_modern
+from .partial import PartialResult, Parts, partial_token
 
 BEAT = 0.1
 """Seconds after each piece of streamed text; what arrives meanwhile is joined to the next piece."""
@@ -24,6 +26,12 @@ SILENCE = 8.0
 BACKLOG = 64
 """Events that may wait for a slow client before progress that was overtaken is left out."""
 
+ROOM = 2 * 2**20
+"""Characters that may wait for a client that does not read; what comes then is left out."""
+LEFT_OUT = "… (the rest of the stream is left out, because it was not read; the result has it)"
+WEIGHT = 200
+"""Characters that an event counts for beside its text."""
+
 TEXT = "haystack-mcp-server/text"
 """Where the `_meta` of a progress notification says that its message is streamed text, and from whom."""
 
@@ -33,15 +41,16 @@ LEVEL = "level"
 
 
 @asynccontextmanager
-async def reported(request: Request, name: str) -> AsyncGenerator[Emit]:
+async def reported(request: Request, name: str, *, partial: bool = False) -> AsyncGenerator[Emit]:
     """An `emit` whose events reach the client in order, all of them before the block ends.
 
     Emitting never waits for the client, so one that does not read cannot hold up a run. Progress and
     streamed text are sent if the request carries a progress token, and in silence a sign of life that says
     what goes on; log lines from the level that was asked for: by `logging/setLevel` in a handshake session,
-    by the request's `_meta` in the modern era. `name` is what runs.
+    by the request's `_meta` in the modern era. `name` is what runs. With `partial`, streamed text goes out
+    as partial results to a client that asks for these, and not as progress.
     """
-    report = Report(request, name)
+    report = Report(request, name, partial_token(request) if partial else None)
     if not report.wanted:
         yield ignore
         return
@@ -54,14 +63,28 @@ async def reported(request: Request, name: str) -> AsyncGenerator[Emit]:
         raise group.exceptions[0] from None
 
 
+@dataclass(frozen=True)
+class Text:
+    """Streamed text of one source that waits to be sent."""
+
+    source: str | None
+    pieces: list[str]
+
+
 class Report:
     """The events of one run on their way to one client."""
 
-    def __init__(self, request: Request, name: str) -> None:
+    def __init__(self, request: Request, name: str, partial: types.ProgressToken | None) -> None:
         self._request = request
         self._token: types.ProgressToken | None = (request.meta or {}).get("progress_token")
+        self._parts = Parts(partial) if partial is not None else None
         self._levels = wanted_levels(request)
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Progress | Log | Text] = deque()
+        self._texts: dict[str | None, Text] = {}
+        """Those that wait, by their source."""
+        self._room = ROOM
+        self._cut = False
+        """True once text was left out; more of it would not fit what was sent."""
         self._news = anyio.Event()
         self._ended = anyio.Event()
         self._began = anyio.current_time()
@@ -73,18 +96,19 @@ class Report:
     @property
     def wanted(self) -> bool:
         """True if the client wants to hear anything at all."""
-        return self._token is not None or bool(self._levels)
+        return self._token is not None or self._parts is not None or bool(self._levels)
 
     async def emit(self, event: Event) -> None:
         """Take an event. Text joins waiting text of its source; a long queue keeps the latest progress."""
-        if not self._hears(event):
-            return
-        if isinstance(event, Chunk):
-            self._join(event)
-        elif self._overtakes(event):
-            self._waiting[-1] = event
-        else:
-            self._waiting.append(event)
+        match event:
+            case Chunk() if self._token is not None or self._parts is not None:
+                self._join(event)
+            case Progress() if self._token is not None:
+                self._queue(event)
+            case Log() if event.level in self._levels:
+                self._queue(event)
+            case _:
+                return
         self._news.set()
 
     def end(self) -> None:
@@ -106,46 +130,59 @@ class Report:
         pieces = 0
         while self._waiting:
             event = self._waiting.popleft()
-            pieces += isinstance(event, Chunk)
+            self._room += weight(event)
+            if isinstance(event, Text):
+                pieces += 1
+                del self._texts[event.source]
             await self._send(event)
         if pieces:
             with anyio.move_on_after(BEAT * pieces):
                 await self._ended.wait()
 
-    def _hears(self, event: Event) -> bool:
-        return event.level in self._levels if isinstance(event, Log) else self._token is not None
-
     def _join(self, chunk: Chunk) -> None:
         """Text keeps its order within a source; beside other events it moves by a beat at most."""
-        for place, event in enumerate(self._waiting):
-            if isinstance(event, Chunk) and event.source == chunk.source:
-                self._waiting[place] = Chunk(text=event.text + chunk.text, source=chunk.source)
-                return
-        self._waiting.append(chunk)
+        if self._cut:
+            return
+        self._cut = bool(self._waiting) and self._room < len(chunk.text)
+        if chunk.source not in self._texts:
+            self._texts[chunk.source] = Text(chunk.source, [])
+            self._waiting.append(self._texts[chunk.source])
+        piece = LEFT_OUT if self._cut else chunk.text
+        self._texts[chunk.source].pieces.append(piece)
+        self._room -= WEIGHT + len(piece)
 
-    def _overtakes(self, event: Event) -> bool:
+    def _queue(self, event: Progress | Log) -> None:
         full = len(self._waiting) >= BACKLOG
-        return full and isinstance(event, Progress) and isinstance(self._waiting[-1], Progress)
+        if full and isinstance(event, Progress) and isinstance(self._waiting[-1], Progress):
+            self._room += weight(self._waiting.pop())  # it is overtaken
+        if not self._waiting or self._room >= weight(event):
+            self._waiting.append(event)
+            self._room -= weight(event)
 
-    async def _send(self, event: Event) -> None:
+    async def _send(self, event: Progress | Log | Text) -> None:
         match event:
             case Progress():
                 self._total, self._measured = event.total, True
                 self._doing = event.message or self._doing
                 await self._advance(event.done, event.message)
-            case Chunk():  # counted until the pipeline itself says how far it is
-                source = {"source": event.source} if event.source else {}
-                await self._advance(self._done + (not self._measured), event.text, {TEXT: source})
+            case Text():
+                await self._say(
+                    "".join(event.pieces), {TEXT: {"source": event.source} if event.source else {}}
+                )
             case Log():
                 await self._log(event)
-            case _:
-                raise TypeError(f"{event.kind} is not reported, but acted on")
+
+    async def _say(self, text: str, meta: Json) -> None:
+        if self._parts is not None:
+            await self._notify(self._parts.next(text, meta))
+        else:  # counted until the pipeline itself says how far it is
+            await self._advance(self._done + (not self._measured), text, meta)
 
     async def _advance(self, done: float, message: str | None, meta: Json | None = None) -> None:
         """Send progress. Its value MUST rise each time (MCP, utilities/progress), if only by a hair."""
         least = math.nextafter(self._done, math.inf) if self._sent else self._done
-        self._done, self._sent = max(least, done) if math.isfinite(done) else least, True
-        total = self._total if self._total is not None and self._done <= self._total < math.inf else None
+        self._done, self._sent = max(least, done), True
+        total = self._total if self._total is not None and self._done <= self._total else None
         if self._token is not None:
             params = types.ProgressNotificationParams(
                 progress_token=self._token, progress=self._done, total=total, message=message, _meta=meta
@@ -156,9 +193,21 @@ class Report:
         line = types.LoggingMessageNotificationParams(level=event.level, data=event.data, logger=event.logger)
         await self._notify(types.LoggingMessageNotification(params=line))
 
-    async def _notify(self, notification: types.ServerNotification) -> None:
+    async def _notify(self, notification: types.ServerNotification | PartialResult) -> None:
         """Send on the stream of the request."""
-        await self._request.session.send_notification(notification, self._request.request_id)
+        sent = cast(types.ServerNotification, notification)  # the SDK sends what it does not know as it is
+        await self._request.session.send_notification(sent, self._request.request_id)
+
+
+def weight(event: Progress | Log | Text) -> int:
+    """What an event that waits takes of the room."""
+    match event:
+        case Text():
+            return sum(WEIGHT + len(piece) for piece in event.pieces)
+        case Progress():
+            return WEIGHT + len(event.message or "")
+        case Log():
+            return WEIGHT + len(str(event.data))
 
 
 def wanted_levels(request: Request) -> frozenset[Level]:

@@ -59,7 +59,7 @@ class Running:
         Raises `Waiting` if the caller has to answer first, and if the run takes longer than `patience`;
         `MCPError` if the pipeline raised one; and what `Runs.start` raises.
         """
-        async with reported(request, name) as emit:
+        async with reported(request, name, partial=self._server.settings.partial_results) as emit:
             listener = self._listener(request, params, emit)
             if params.request_state is None:
                 client = Client(capabilities=capabilities(request), headers=self._headers(request))
