@@ -13,7 +13,9 @@ from .stepwise import Stepwise
 from .stepwise.conducting import Conductor
 from .store import Retention
 from .store.history import History
+from .store.outbox import Outbox
 from .store.tree import Tree
+from .webhooks import Webhooks
 
 
 class Server:
@@ -25,13 +27,16 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = RoutingEngine(settings)
-        self.catalog = Catalog(settings, self.engine)
         kept = Retention(settings.keep_runs, settings.keep_days, settings.keep_bytes)
         self.history = History(settings.database(), kept)
+        self.outbox = Outbox(self.history)
+        self.webhooks = Webhooks(settings, self.outbox)
+        self.engine = RoutingEngine(settings)
+        self.catalog = Catalog(settings, self.engine, self.webhooks.catalog_changed)
         self.stepwise = Stepwise(self.catalog, self.engine, settings, Tree(self.history))
         conductor = Conductor(self.catalog, self.engine, self.stepwise)
         self.runs = Runs(self.catalog, conductor, settings, self.history)
+        self.runs.told = self.webhooks.run_ended
         self.batches = Batches(self.runs, self.catalog)
         self._stack = AsyncExitStack()
         self.opened = False
@@ -48,6 +53,7 @@ class Server:
 
     async def __aenter__(self) -> Server:
         await self._stack.enter_async_context(self.history)
+        await self._stack.enter_async_context(self.webhooks)
         await self._stack.enter_async_context(self.engine)
         await self._stack.enter_async_context(self.catalog)
         await self._stack.enter_async_context(self.stepwise)

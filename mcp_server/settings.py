@@ -8,16 +8,19 @@ working directory.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -27,7 +30,7 @@ from pydantic_settings import (
 )
 
 from .errors import Unusable
-from .models import Recording
+from .models import Recording, Webhook
 
 FILE = Path("mcp-server.toml")
 DOTENV = Path(".env")
@@ -94,6 +97,13 @@ class Settings(BaseSettings):
     toolsets: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Toolsets that /mcp, /sse and stdio serve: tags, separated by commas. Default: all."
     )
+    webhooks: Annotated[dict[Webhook, str] | None, NoDecode] = Field(
+        None,
+        description="Addresses to tell of `on_deploy`, `on_undeploy`, `on_error`, `on_run`: a table or JSON.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="Signs webhooks: `whsec_`, then 24 to 64 bytes in base64."
+    )
     call_timeout: float = Field(
         300.0, gt=0, description="Seconds a call may take unless its pipeline says otherwise."
     )
@@ -140,6 +150,37 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return [name.strip() for name in value.split(",") if name.strip()]
+
+    @field_validator("webhooks", mode="before")
+    @classmethod
+    def _table(cls, value: object) -> object:
+        """A table as the file has it, or JSON."""
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError("is no JSON") from None
+
+    @field_validator("webhooks")
+    @classmethod
+    def _addresses(cls, value: dict[Webhook, str] | None) -> dict[Webhook, str] | None:
+        for event, url in (value or {}).items():
+            place = urlsplit(url)
+            if place.scheme not in ("http", "https") or not place.hostname:
+                raise ValueError(f"{event} is no http or https address")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            prefix, _, key = value.get_secret_value().partition("_")
+            try:
+                fits = prefix == "whsec" and 24 <= len(base64.b64decode(key, validate=True)) <= 64
+            except ValueError:
+                fits = False
+            if not fits:
+                raise ValueError("must be `whsec_` and then 24 to 64 bytes in base64")
+        return value
 
     @classmethod
     def settings_customise_sources(

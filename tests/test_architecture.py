@@ -24,7 +24,7 @@ FLOORS = [
     {"errors", "models", "settings", "content"},
     {"pipelines", "store", "clients", "lint"},
     {"engines", "access", "limits", "telemetry"},
-    {"catalog", "runs", "artifacts", "stepwise"},
+    {"catalog", "runs", "artifacts", "stepwise", "webhooks"},
     {"server"},
     {"surfaces"},
     {"guard"},
@@ -55,7 +55,7 @@ OF_PIPELINES = {
 }
 """What pipelines need: hosts import it, the process that serves never does."""
 
-OF_LATER = {"alembic", "jsonschema", "platformdirs", "psycopg", "rich", "sqlalchemy", "yaml"}
+OF_LATER = {"alembic", "httpx", "jsonschema", "platformdirs", "psycopg", "rich", "sqlalchemy", "yaml"}
 """What the process that serves imports when it is first needed, if ever: not before it answers.
 
 watchfiles is missing here because uvicorn imports it, and cryptography, httpx2 and opentelemetry because

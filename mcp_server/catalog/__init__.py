@@ -20,7 +20,7 @@ from .choosing import Choosing
 from .deployments import Deployment
 from .entries import Entry, Serving, Snapshot
 from .folder import read
-from .keeper import Keeper
+from .keeper import Keeper, Told
 from .stages import Stages
 from .uploads import received
 from .versions import Comparison, Versions, VersionStatus
@@ -34,9 +34,10 @@ class Catalog:
     Reading is immediate and sees one moment. Changes are taken one at a time; each is all or nothing.
     """
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, told: Told = lambda before, after: None) -> None:
+        """`told` hears of each change that is made here: the catalog before and after it."""
         self._board = Board()
-        self._keeper = Keeper(settings, engine, self._board)
+        self._keeper = Keeper(settings, engine, self._board, told)
         self._versions = Versions(self._board, self._keeper)
         self._stages = Stages(self._board, self._keeper)
         self._choosing = Choosing(self._board, self._keeper.beside)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .archive import Archive
 from .beside import Beside
 from .board import Board
 from .deployments import Deployment, Deployments, Wanted
-from .entries import entry
+from .entries import Snapshot, entry
 from .folder import reason
 from .ledger import Ledger
 from .news import News
@@ -34,12 +34,17 @@ from .showing import Change, entries, fault, servable
 logger = logging.getLogger(__name__)
 
 
+Told = Callable[[Snapshot, Snapshot], None]
+"""Told the catalog before and after a change that was made here."""
+
+
 class Keeper:
     """Keeps what serves equal to what is wanted. Its `background` starts it."""
 
-    def __init__(self, settings: Settings, engine: Engine, board: Board) -> None:
+    def __init__(self, settings: Settings, engine: Engine, board: Board, told: Told) -> None:
         self.ledger = Ledger(settings.folder, settings.state_folder(), settings.database())
         self._board = board
+        self._told = told
         self._lock = anyio.Lock()
         self._wanted = Wanted()
         self._failed: Deployments = {}
@@ -107,7 +112,8 @@ class Keeper:
             deployed = await commit(trial.target[name])
         trial = trial.completed({name: deployed}, outcomes)
         self._wanted = self._wanted.with_served(trial.target[name])
-        self._adopt(trial, "running")
+        with self._telling():
+            self._adopt(trial, "running")
 
     async def rest(self, name: str) -> None:
         """Serve it no more."""
@@ -116,7 +122,8 @@ class Keeper:
             await self.ledger.undeploy(name)
         self._wanted = wanted
         rest = {key: each for key, each in self._rollout.deployments.items() if key != name}
-        self._adopt(self._rollout.open(rest), "running")
+        with self._telling():
+            self._adopt(self._rollout.open(rest), "running")
 
     def stage(self, name: str, staging: Staging | None) -> None:
         """This version is in staging now, as was written down."""
@@ -135,7 +142,8 @@ class Keeper:
         async with self._lock:
             try:
                 await self._read(scan=scan)
-                await self._reconcile()
+                with self._telling() if scan else nullcontext():  # else another server did it, and tells
+                    await self._reconcile()
             except BaseException:
                 self.ledger.doubt()
                 raise
@@ -217,6 +225,13 @@ class Keeper:
             if state == "running" and version and version.manifest:
                 self.news.add(trial.target[name], version.manifest)
 
+    @contextmanager
+    def _telling(self) -> Generator[None]:
+        """Whoever asked to be told hears what changes within."""
+        before = self._board.snapshot
+        yield
+        self._told(before, self._board.snapshot)
+
     def _numbers(self) -> Mapping[str, int]:
         """The version that serves, by name; of an edit made while no server looked, the one before it."""
         known = [*self._formers.values(), *self._rollout.deployments.values()]
@@ -246,7 +261,8 @@ class Keeper:
             self._failed = {**self._failed, name: replace(deployment, problem=outcome)}
             self.ledger.doubt()  # what worked before takes its place at the next look
         elif isinstance(outcome, Problem):
-            self._board.put(entry(deployment, "error", problem=outcome))
+            with self._telling():
+                self._board.put(entry(deployment, "error", problem=outcome))
             self.news.add(deployment, None)
         elif version is None:
             self.news.add(deployment, outcome)

@@ -4,7 +4,7 @@ Light on purpose: hosts import them too, so they know neither the MCP SDK nor Ha
 MCP's own wire form (a JSON object with `name`, `inputSchema`, …).
 """
 
-from .base import CALLS, NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb
+from .base import CALLS, NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb, Webhook
 from .events import Answers, Aside, Chunk, Emit, Event, Log, Notice, Progress, Question, Response, Tokens
 from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
 from .runs import Artifact, Caller, Client, Fault, Result, Run
@@ -47,4 +47,5 @@ __all__ = [
     "Tokens",
     "Verb",
     "Version",
+    "Webhook",
 ]

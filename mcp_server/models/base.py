@@ -22,6 +22,8 @@ Recording = Literal["full", "meta", "none"]
 TaskUse = Literal["auto", "always", "required"]
 """Which calls of a pipeline become tasks if the client knows tasks: those that take long, or every one; with
 `required` no other client may call it."""
+Webhook = Literal["on_deploy", "on_undeploy", "on_error", "on_run"]
+"""What others can be told: a version serves, a pipeline does not any more, something failed, a run ended."""
 Level = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 Json = dict[str, Any]
 """A JSON object whose keys are not ours to know: a schema, a tool, a call's arguments."""

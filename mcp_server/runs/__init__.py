@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap, OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -26,7 +27,7 @@ from ..store.changes import new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
 from .cache import Cache
-from .live import Live, Work, ignore
+from .live import Live, Work, ignore, unsealed
 from .past import Past
 
 __all__ = ["Live", "Runs", "ignore", "new_id"]
@@ -48,6 +49,8 @@ class Runs:
         self.turned: Watch = untold
         """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
         self.artifacts, self.cache = Artifacts(), Cache()
+        self.told: Callable[[Run], None] = lambda run: None
+        """Hears of each run that ended; it must not wait."""
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept))
@@ -286,12 +289,9 @@ class Runs:
         del self._going[live.run.id]
         if live.run.verb in CALLS and live.run.status != "cancelled":
             self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
+        self.told(live.run)
         if live.shared:
             self._kept[live.run.id] = live
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self.turned(live.run.id)
-
-
-async def unsealed(live: Live) -> None:
-    """Nothing to write down."""

@@ -170,3 +170,7 @@ def reason(result: Result) -> str | None:
 
 async def ignore(event: Event) -> None:
     """A listener that does not listen."""
+
+
+async def unsealed(live: Live) -> None:
+    """A seal for what is written down already."""

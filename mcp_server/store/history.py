@@ -122,6 +122,10 @@ class History:
         await self._lasting()
         return await self._writer.commit(lambda _, connection: work(connection))
 
+    def later(self, work: Callable[[Connection], object]) -> None:
+        """Make a change soon. Returns at once and never fails."""
+        self._writer.put(lambda _, connection: work(connection))
+
     async def ask(self, work: Callable[[Connection], T]) -> T:
         """Give what `work` reads."""
         return await self._read(lambda journal: journal.ask(work))

@@ -146,3 +146,22 @@ instances = Table(
     Column("lease", Float),
 )
 """The servers on this store. One lives as long as its file is locked; on PostgreSQL until its `lease`."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("pipeline", Text, nullable=False),
+    Column("version", Integer),
+    Column("run", Text),
+    Column("outcome", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("code", Integer),
+    Column("error", Text),
+)
+"""What others were told, and how far it is; see `outbox.Delivery`. The server `instance` delivers it."""

@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from ...catalog.arguments import Arguments
 from ...models import Json
 from ...server import Server
-from . import history_tools, pipeline_tools, run_tools, search_tools, step_tools, version_tools
+from . import (
+    delivery_tools,
+    history_tools,
+    pipeline_tools,
+    run_tools,
+    search_tools,
+    step_tools,
+    version_tools,
+)
+from .delivery_tools import DeliveryTools
 from .history_tools import HistoryTools
 from .pipeline_tools import PipelineTools
 from .run_tools import RunTools
@@ -23,6 +32,7 @@ TOOLS: tuple[Json, ...] = (
     *history_tools.TOOLS,
     *step_tools.TOOLS,
     *version_tools.TOOLS,
+    *delivery_tools.TOOLS,
 )
 RUN_PIPELINE = "run_pipeline"
 """The one that is answered by a run, and not here."""
@@ -47,6 +57,7 @@ class Management:
             **HistoryTools(server).answers,
             **StepTools(server).answers,
             **VersionTools(server).answers,
+            "list_deliveries": DeliveryTools(server).list,
         }
 
     def __contains__(self, name: str) -> bool:

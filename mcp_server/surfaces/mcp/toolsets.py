@@ -11,7 +11,15 @@ import orjson
 from ...catalog import Entry, Snapshot
 from ...models import Json, Options
 from ...server import Server
-from . import history_tools, pipeline_tools, run_tools, search_tools, step_tools, version_tools
+from . import (
+    delivery_tools,
+    history_tools,
+    pipeline_tools,
+    run_tools,
+    search_tools,
+    step_tools,
+    version_tools,
+)
 from .views import VERSION, View
 
 DIRECT = 20
@@ -122,7 +130,7 @@ def _listed(toolset: Toolset, searching: bool, walking: bool) -> tuple[Json, ...
     deploying = pipeline_tools.TOOLS if not toolset.tags or everything else ()
     stepping = step_tools.TOOLS if walking or everything else ()
     looking_back = history_tools.TOOLS if everything else ()
-    versioning = version_tools.TOOLS if everything else ()
+    versioning = (*version_tools.TOOLS, *delivery_tools.TOOLS) if everything else ()
     return (*finding, *deploying, *run_tools.TOOLS, *looking_back, *stepping, *versioning)
 
 

@@ -25,7 +25,7 @@ def operations(server: Server) -> tuple[Operation, ...]:
         details = server.catalog.statuses()
         serving = [each.name for each in details if each.status == "running"]
         known = {"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))}
-        return as_json(known | unrecorded(server))
+        return as_json(known | unrecorded(server) | untold(server))
 
     async def one(request: Request) -> Response:
         found = server.catalog.status(request.path_params["name"])
@@ -55,6 +55,13 @@ def unrecorded(server: Server) -> Json:
     if not server.history.fault and not server.history.lost:
         return {}
     return {"history": {"error": server.history.fault, "lost": server.history.lost}}
+
+
+def untold(server: Server) -> Json:
+    """Which deliveries of webhooks fail; nothing if all arrive."""
+    webhooks = server.webhooks
+    counts = {"failing": webhooks.failing, "failed": webhooks.failed, "dropped": webhooks.dropped}
+    return {"webhooks": counts} if any(counts.values()) else {}
 
 
 def dumped(status: Status) -> Json:
