@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..catalog import Catalog
+from ..catalog import Catalog, Stage
 from ..content import failure, render
 from ..errors import Invalid, ServerError
 from ..models import Answers, Caller, Emit, Event, Json, Progress, Question, Result, Run
@@ -42,23 +42,27 @@ class Batches:
         *,
         concurrency: int = 4,
         timeout: float | None = None,
+        version: int | None = None,
+        stage: Stage | None = None,
     ) -> Run:
         """Begin to call the pipeline for each of the inputs; durable when this returns.
 
-        An item that fails, or that the pipeline does not accept, fails only itself. `timeout` is each item's.
+        An item that fails, or that the pipeline does not accept, fails only itself. `timeout` is each item's,
+        and so is the `version` or `stage`.
         Raises `Invalid`, and as `Runs.start` for the pipeline.
         """
         if not 0 < len(inputs) <= ITEMS:
             raise Invalid(f"A batch takes 1 to {ITEMS} inputs.")
         if not 0 < concurrency <= AT_ONCE:
             raise Invalid(f"`concurrency` must be from 1 to {AT_ONCE}.")
-        version = (await self._catalog.find(name)).version
+        choice = {"version": version} if version else {"stage": stage} if stage else {}
+        serving = (await self._catalog.find(name, version, stage)).version
         run = Run(
             id=new_id(),
             pipeline=name,
-            version=version.number,
-            digest=version.digest,
-            inputs={"items": list(inputs), "concurrency": concurrency},
+            version=serving.number,
+            digest=serving.digest,
+            inputs={"items": [*inputs], "concurrency": concurrency, **choice},
             usage={"items": len(inputs)},
             verb="batch",
             caller=caller,
@@ -101,6 +105,8 @@ class Batches:
                 listener=unanswered,
                 parent=batch.id,
                 step=str(place),
+                version=batch.inputs.get("version"),
+                stage=batch.inputs.get("stage"),
             )
         except ServerError as error:
             return self._runs.refused(failed(batch, place, inputs, str(error)))

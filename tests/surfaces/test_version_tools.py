@@ -89,6 +89,24 @@ async def test_a_call_may_name_a_version_or_a_stage(client: Client) -> None:
     assert "`version`" in await refused(client, "run_pipeline", version="one", **run)
 
 
+async def test_what_goes_on_by_itself_may_name_a_version_or_a_stage(client: Client) -> None:
+    await manage(client, "set_stage", version="1", stage="staging", share=0)
+    run = {"arguments": {"text": "x"}}
+    for which, told in (({"version": "1"}, "1"), ({"stage": "staging"}, "1"), ({"stage": "production"}, "2")):
+        started = await client.call_tool("start_run", {"name": "say", **run, **which})
+        assert started.structured_content and started.structured_content["version"] == told
+        batch = await client.call_tool("run_batch", {"name": "say", "inputs_list": [{"text": "x"}], **which})
+        shown = batch.structured_content or {}
+        while shown["status"] == "running":
+            await anyio.sleep(0.02)
+            got = await client.call_tool("get_batch", {"batch_id": shown["batch_id"]})
+            shown = got.structured_content or {}
+        said = {"1": "one x", "2": "two x"}[told]
+        assert [item["result"] for item in shown["items"]] == [{"result": said}]
+    assert "no version 9" in await refused(client, "start_run", version="9", **run)
+    assert "no version 9" in await refused(client, "run_batch", version="9", inputs_list=[run])
+
+
 async def test_a_roll_back_is_one_call_and_told_to_listeners_of_the_list(client: Client) -> None:
     back = await manage(client, "set_stage", version="1", stage="production", archive_existing=True)
     assert (back["version"], back["stage"]) == ("1", "production")

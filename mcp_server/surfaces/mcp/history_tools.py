@@ -10,7 +10,7 @@ from ...server import Server
 from ...store import Figures
 from .run_tools import RUN_ID, gave, shown
 from .schemas import COUNT, LIST, OBJECT, STRING, described, gives, takes, tool
-from .search_tools import missing
+from .search_tools import CHOICE, chosen, missing
 from .views import Invocation
 
 NUMBER: Json = {"type": "number"}
@@ -42,9 +42,17 @@ class HistoryTools:
     async def start(self, call: Invocation) -> Json:
         """Begin a run that goes on without its caller."""
         given = call.arguments
-        name = await self._runnable(call)
-        inputs, timeout = given.get("arguments", {}), given.get("timeout")
-        live = await self._runs.start(call.caller, name, inputs, timeout=timeout, key=call.key, detached=True)
+        version, stage = chosen(given)
+        live = await self._runs.start(
+            call.caller,
+            await self._runnable(call),
+            given.get("arguments", {}),
+            timeout=given.get("timeout"),
+            key=call.key,
+            version=version,
+            stage=stage,
+            detached=True,
+        )
         return shown(live.run)
 
     async def rerun(self, call: Invocation) -> Json:
@@ -77,12 +85,15 @@ class HistoryTools:
     async def begin_batch(self, call: Invocation) -> Json:
         """Begin to run a pipeline for each of many inputs."""
         given = call.arguments
+        version, stage = chosen(given)
         batch = await self._batches.begin(
             call.caller,
             await self._runnable(call),
             given["inputs_list"],
             concurrency=given.get("concurrency", AT_ONCE),
             timeout=given.get("timeout"),
+            version=version,
+            stage=stage,
         )
         return {"batch_id": batch.id, "status": batch.status, "total": len(given["inputs_list"])}
 
@@ -111,7 +122,7 @@ class HistoryTools:
     async def _runnable(self, call: Invocation) -> str:
         """The pipeline that the call names. Raises `NotFound` if it cannot be run here."""
         name: str = call.arguments["name"]
-        await self._catalog.find(name)
+        await self._catalog.find(name, *chosen(call.arguments))
         if name not in call.view().pipelines:
             raise missing(name)
         return name
@@ -145,7 +156,10 @@ TOOLS: tuple[Json, ...] = (
         "start_run",
         "Start run",
         "Begins a run of a pipeline that goes on without you; get_run follows it.",
-        takes(NAME | {"arguments": described(OBJECT, "What its inputSchema asks for.")} | TIMEOUT, "name"),
+        takes(
+            NAME | {"arguments": described(OBJECT, "What its inputSchema asks for.")} | CHOICE | TIMEOUT,
+            "name",
+        ),
         gives({"run_id": STRING, "status": STRING}),
         openWorldHint=True,
     ),
@@ -199,6 +213,7 @@ TOOLS: tuple[Json, ...] = (
                 },
                 "concurrency": described(COUNT, "Runs at once.", minimum=1, maximum=32, default=AT_ONCE),
             }
+            | CHOICE
             | TIMEOUT,
             "name",
             "inputs_list",

@@ -6,6 +6,7 @@ import re
 
 from anyio import to_thread
 
+from ...catalog import Stage
 from ...errors import NotFound
 from ...models import Json
 from ...server import Server
@@ -54,6 +55,12 @@ class SearchTools:
         return view | {"example": {"tool": "run_pipeline", "arguments": arguments}}
 
 
+def chosen(arguments: Json) -> tuple[int | None, Stage | None]:
+    """The version or stage that the arguments name."""
+    number = arguments.get("version")
+    return int(number) if number else None, arguments.get("stage")
+
+
 def missing(name: str) -> NotFound:
     """The refusal of a name that no pipeline has here."""
     return NotFound(f"There is no pipeline named {name[:64]}; search_pipelines finds those that serve.")
@@ -73,6 +80,11 @@ def shortened(text: str) -> str:
     return plain if len(plain) <= SUMMARY else plain[:SUMMARY].rpartition(" ")[0] + " …"
 
 
+CHOICE: Json = {
+    "version": described(STRING, "A version.", pattern=NUMBERS),
+    "stage": described(STRING, "Or its stage.", enum=["production", "staging"]),
+}
+"""The arguments that say which version is to run."""
 TOOLS: tuple[Json, ...] = (
     tool(
         "search_pipelines",
@@ -109,9 +121,8 @@ TOOLS: tuple[Json, ...] = (
             {
                 "name": described(STRING, "Name of a pipeline."),
                 "arguments": described(OBJECT, "What fits the pipeline's inputSchema."),
-                "version": described(STRING, "A version.", pattern=NUMBERS),
-                "stage": described(STRING, "Or its stage.", enum=["production", "staging"]),
-            },
+            }
+            | CHOICE,
             "name",
         ),
         destructiveHint=True,

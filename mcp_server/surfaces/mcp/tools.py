@@ -22,7 +22,7 @@ from .pages import page
 from .patience import patience_of
 from .results import answer, failure, joined
 from .running import Running, Waiting
-from .search_tools import missing
+from .search_tools import chosen, missing
 from .toolsets import Toolset, Toolsets
 from .views import Invocation
 
@@ -92,8 +92,7 @@ class Tools:
         self, request: Request, params: types.CallToolRequestParams, toolset: Toolset, arguments: Json
     ) -> HandlerResult:
         """Call the pipeline that the arguments of `run_pipeline` name."""
-        number, stage = arguments.get("version"), arguments.get("stage")
-        version = int(number) if number else None
+        version, stage = chosen(arguments)
         options = await self._check(arguments["name"], toolset, version, stage)
         inputs = arguments.get("arguments", {})
         return await self._run(request, params, arguments["name"], inputs, options, version, stage)
