@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from ...server import Server
 from .. import Surface
+from ..operations import routes as paths
+from .discovery import operations
 from .http import StreamableHttp, routes
 from .protocol import ProtocolServer
 from .stdio import serve_stdio
@@ -27,4 +29,5 @@ def surface(server: Server) -> Surface:
             finally:
                 protocol.changes.close()
 
-    return Surface(routes(protocol, streamable), lifespan, protocol.changes.close)
+    own = [*paths(operations(server, protocol.tools)), *routes(protocol, streamable)]
+    return Surface(own, lifespan, protocol.changes.close)

@@ -21,9 +21,9 @@ from ...runs import Runs
 from ..listening import Listening, Stream
 from ..mcp.asking import parked
 from ..mcp.run_tools import detailed
+from ..operations import as_json
 from ..sse import beat, event
 from .errors import error_body, error_response
-from .operations import as_json
 
 RUN_ID = "X-Pipeline-Run-ID"
 INVALID_PARAMS = -32602

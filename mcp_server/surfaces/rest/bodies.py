@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import orjson
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -13,6 +14,9 @@ from ...catalog import Stage
 from ...errors import Invalid
 from ...models import Client, Json
 
+B = TypeVar("B", bound=BaseModel)
+SHOWN, FAULT_LIMIT = 3, 500
+"""Faults of a body told at once, and characters of all of them."""
 KEY_LIMIT = 256
 """Characters of an idempotency key."""
 
@@ -30,6 +34,15 @@ async def json_object(request: Request) -> Json:
     if not isinstance(given, dict):
         raise Invalid("The body must be a JSON object.")
     return cast(Json, given)
+
+
+async def parsed(request: Request, model: type[B]) -> B:
+    """The body as that model. Raises `Invalid` that names each field at fault, and as `json_object`."""
+    try:
+        return model.model_validate(await json_object(request))
+    except ValidationError as error:
+        faults = (f"`{'.'.join(map(str, each['loc']))}`: {each['msg']}" for each in error.errors()[:SHOWN])
+        raise Invalid("; ".join(faults)[:FAULT_LIMIT]) from None
 
 
 def media_type(request: Request) -> str:

@@ -18,9 +18,9 @@ from ...catalog import Serving
 from ...models import Caller, Json
 from ...server import Server
 from ..listening import listen
+from ..operations import OBJECT, TEXT, Operation, gives
 from . import bodies
 from .answers import answered, streamed_events, streamed_text
-from .operations import OBJECT, TEXT, Operation, gives
 
 IGNORED = "params"
 """What Hayhooks' own sample sends along: passed to pipelines that take it, else left out."""

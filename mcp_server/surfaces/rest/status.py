@@ -8,7 +8,7 @@ from starlette.responses import Response
 from ...models import Json, Status
 from ...server import Server
 from .. import Surface
-from .operations import OBJECT, TEXT, TEXTS, Operation, as_json, gives, routes
+from ..operations import OBJECT, TEXT, TEXTS, Operation, as_json, gives, routes
 
 STATUS = gives(status=TEXT, pipeline=TEXT, state=TEXT, version=TEXT, error=TEXT)
 
