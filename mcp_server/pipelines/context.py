@@ -28,6 +28,7 @@ from ..models import (
     Run,
 )
 from .questions import Ask, Form, Link, Roots, Sampling
+from .rounds import Rounds, rounds, settled, settled_later
 
 MISSING_CAPABILITY = -32021
 """The protocol's code for a request that needs what the client did not declare (2026-07-28, errors)."""
@@ -138,8 +139,8 @@ class Context:
     def ask(self, message: str, schema: Any, *, key: str = "answer") -> Any:
         """Ask a person to fill in a form: `schema` is a flat JSON Schema or a pydantic model.
 
-        Gives an `Answer`: true if accepted, then with `value` as the model. Raises `ValueError` for content
-        that does not fit it.
+        Gives an `Answer`: true if accepted, then with `value` as the model. Content that does not fit it is
+        asked for again, twice; then this raises `ValueError` that names the fields.
         """
         return self._settle({key: Form(message, schema)}, lambda answers: answers[key])
 
@@ -214,12 +215,14 @@ class Context:
         self.check()
         if self._ask is None:
             raise RuntimeError("nobody can be asked here")
-        future = self._ask({key: question.request() for key, question in questions.items()})
-
-        def read(answers: Answers) -> T:
-            return give({key: question.read(answers.get(key)) for key, question in questions.items()})
-
-        return waited(future, read)
+        asking = rounds(self._ask, questions)
+        first = next(asking)
+        if on_loop():
+            return later(asking, first, give)
+        try:
+            return give(settled(asking, first))
+        except CancelledError:
+            raise Stopped from None
 
 
 def _artifact(name: str, content: Any, mime_type: str | None) -> Artifact:
@@ -233,19 +236,9 @@ def _artifact(name: str, content: Any, mime_type: str | None) -> Artifact:
     return Artifact(name=name, mime_type=mime_type or guess_type(name)[0] or usual, content=data)
 
 
-def waited(future: Future[Answers], read: Callable[[Answers], T]) -> T | Awaitable[T]:
-    """What `read` makes of the answers: an awaitable on an event loop, at once after a wait in a thread."""
-    if on_loop():
-        return later(future, read)
-    try:
-        return read(future.result())
-    except CancelledError:
-        raise Stopped from None
-
-
-async def later(future: Future[Answers], read: Callable[[Answers], T]) -> T:
-    """The same, awaited."""
-    return read(await asyncio.wrap_future(future))
+async def later(asking: Rounds, first: Future[Answers], give: Callable[[dict[str, Any]], T]) -> T:
+    """What `give` makes of the answers, once they fit."""
+    return give(await settled_later(asking, first))
 
 
 def on_loop() -> bool:

@@ -24,6 +24,10 @@ _KEPT = {
 """What a field of a form may say of itself."""
 
 
+class Misfit(ValueError):
+    """Names the fields of a form that do not fit it."""
+
+
 class Ask(Protocol):
     """A question of any kind."""
 
@@ -63,7 +67,7 @@ class Form:
         return {"method": "elicitation/create", "params": params}
 
     def read(self, result: Json | None) -> Answer:
-        """The answer. Raises `ValueError` that names the fields if the content does not fit the schema."""
+        """The answer. Raises `Misfit` if the content does not fit the schema."""
         action = (result or {}).get("action", "cancel")
         if action != "accept":
             return Answer(action)
@@ -145,9 +149,9 @@ def _check(schema: Json, content: Json) -> None:
         raise _misfit(fault.instance_path for fault in faults)
 
 
-def _misfit(places: Iterable[Sequence[str | int]]) -> ValueError:
+def _misfit(places: Iterable[Sequence[str | int]]) -> Misfit:
     names = {str(place[0]): None for place in places if place}
-    return ValueError(f"the answer does not fit the form: check {', '.join(names) or 'its fields'}")
+    return Misfit(f"the answer does not fit the form: check {', '.join(names) or 'its fields'}")
 
 
 def _simple(field: Json) -> Json:

@@ -284,18 +284,37 @@ async def test_a_person_may_refuse(client: Client, person: Person, action: Any, 
     assert held(result) == {"action": action, "trip": None}
 
 
-async def test_content_that_does_not_fit_the_model_fails_and_names_the_field(
+@pytest.mark.parametrize("tool", ["book", "book_async"])
+async def test_content_that_does_not_fit_is_asked_for_again_with_the_reason(
+    client: Client, person: Person, tool: str, tmp_path: Path
+) -> None:
+    person.replies = [accept(city="Paris", nights="many"), accept(nights=2), accept(**PARIS)]
+    log = tmp_path / "log"
+    assert held(await client.call_tool(tool, {"log": str(log)})) == {"action": "accept", "trip": PARIS}
+    first, second, third = (asked.message for asked in person.asked)
+    assert first == "Where to?"
+    assert second.startswith(first) and "check nights" in second
+    assert third.startswith(first) and "check city" in third and "nights" not in third
+    assert runs(log) == 1
+
+
+async def test_after_asking_twice_again_the_call_fails_and_names_the_field(
     client: Client, person: Person, tmp_path: Path
 ) -> None:
-    person.replies = [accept(city="Paris", nights="many")]
+    person.replies = [accept(city="Paris", nights="many")] * 9
     result = await client.call_tool("book", {"log": str(tmp_path / "log")})
     assert result.is_error and "nights" in text(result)
+    assert len(person.asked) == 3
 
 
-async def test_content_that_does_not_fit_a_plain_schema_fails_too(client: Client, person: Person) -> None:
-    person.replies = [accept(seats=0)]
+async def test_content_that_does_not_fit_a_plain_schema_is_asked_for_again_too(
+    client: Client, person: Person
+) -> None:
+    person.replies = [accept(seats=0)] * 9
     result = await client.call_tool("plain", {})
     assert result.is_error and "seats" in text(result)
+    person.replies = [accept(seats=0), accept(seats=2)]
+    assert held(await client.call_tool("plain", {})) == {"content": {"seats": 2}}
     person.replies = [accept(seats=3)]
     assert held(await client.call_tool("plain", {})) == {"content": {"seats": 3}}
 
