@@ -161,6 +161,19 @@ def test_warnings_end_with_zero_and_stand_in_a_line_each(tmp_path: Path) -> None
     assert "0 errors, 1 warnings" in last
 
 
+def test_the_later_of_two_pipelines_that_publish_the_same_is_warned(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pipeline(tmp_path, name)
+        file = tmp_path / name / "pipeline_wrapper.py"
+        more = '\n    @prompt()\n    def letter(self) -> str:\n        """A letter."""\n        return ""\n'
+        file.write_text("from mcp_server import prompt\n" + file.read_text() + more)
+    answer = lint(tmp_path)
+    assert answer.returncode == 0, answer
+    first, last = answer.stdout.splitlines()
+    assert re.fullmatch(r"two +warning +one publishes `letter` too.*", first)
+    assert "0 errors, 1 warnings" in last
+
+
 def test_what_does_not_load_or_breaks_ends_with_one(tmp_path: Path) -> None:
     pipeline(tmp_path, "n" * 64)
     (tmp_path / "broken").mkdir()

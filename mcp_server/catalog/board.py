@@ -113,7 +113,9 @@ class Board:
 
     def _status(self, entry: Entry) -> Status:
         staging = self.snapshot.staged.get(entry.name)
-        return entry.status(self._calls[entry.name], self._errors[entry.name], staging)
+        status = entry.status(self._calls[entry.name], self._errors[entry.name], staging)
+        shadowed = self.snapshot.shadowed.get(entry.name, ())
+        return status.model_copy(update={"warnings": status.warnings + shadowed}) if shadowed else status
 
     def _swap(self, entries: Mapping[str, Entry], staged: Mapping[str, Staging]) -> None:
         every = ((each.listed, each.published) for each in entries.values())

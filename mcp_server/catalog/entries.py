@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -88,6 +88,12 @@ class Entry:
         manifest = self.manifest
         return (manifest.resources, manifest.templates, manifest.prompts) if manifest else ((), (), ())
 
+    @property
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """What it publishes, each by the field that must be unique and its value."""
+        for key, items in zip(("uri", "uriTemplate", "name"), self.published, strict=True):
+            yield from ((key, item[key]) for item in items)
+
     def status(self, calls: int = 0, errors: int = 0, staging: Staging | None = None) -> Status:
         """The same for callers, with what was counted, and what is in staging."""
         version = self.version if self.serves else None
@@ -146,6 +152,19 @@ class Snapshot:
     """The listed tools in wire form, sorted by name. Not to be changed."""
     staged: Mapping[str, Staging] = field(default_factory=lambda: MappingProxyType({}))
     """What is in staging, by name."""
+
+    @cached_property
+    def shadowed(self) -> Mapping[str, tuple[str, ...]]:
+        """By name: warnings for what a pipeline publishes under an address or name that one before it has."""
+        owners: dict[tuple[str, str], str] = {}
+        found: dict[str, tuple[str, ...]] = {}
+        for entry in self.entries.values():
+            for key, each in entry.addresses:
+                owner = owners.setdefault((key, each), entry.name)
+                if owner != entry.name:
+                    told = f"{owner} publishes `{each}` too and comes first by name: clients get that one."
+                    found[entry.name] = (*found.get(entry.name, ()), told)
+        return found
 
 
 def _stages(production: Version | None, staging: Staging | None) -> dict[str, str] | None:

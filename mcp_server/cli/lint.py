@@ -6,7 +6,7 @@ import anyio
 import click
 import orjson
 
-from ..catalog import Entry, Snapshot
+from ..catalog import Snapshot
 from ..clients import Effect, clients
 from ..lint import Finding, check_list, check_tool
 from ..models import Json
@@ -33,7 +33,7 @@ def lint(settings: Settings, *, as_json: bool) -> int:
 def findings(snapshot: Snapshot, settings: Settings) -> list[tuple[str, Finding]]:
     """Everything there is to say, by the name of the pipeline; what concerns the whole list comes last."""
     server = server_name(settings)
-    found = [(entry.name, each) for entry in snapshot.entries.values() for each in _of(entry, server)]
+    found = [(name, each) for name in snapshot.entries for each in _of(snapshot, name, server)]
     view = made(snapshot, Toolset(frozenset(settings.toolsets)), settings.tool_mode)
     return [*found, *((LIST, each) for each in check_list([*view.tools.values()]))]
 
@@ -65,13 +65,17 @@ async def _loaded(settings: Settings) -> Snapshot:
         return await server.catalog.ready(settings.load_timeout)
 
 
-def _of(entry: Entry, server: str) -> list[Finding]:
+def _of(snapshot: Snapshot, name: str, server: str) -> list[Finding]:
     """What there is to say of one pipeline."""
+    entry = snapshot.entries[name]
     if entry.problem or entry.version is None or entry.version.manifest is None:
         reason = str(entry.problem) if entry.problem else "it did not load in time"
         return [_own("load", "breaks", reason)]
     manifest = entry.version.manifest
-    told = [_own("author", "advice", warning) for warning in manifest.warnings]
+    told = [
+        _own("author", "advice", warning)
+        for warning in (*manifest.warnings, *snapshot.shadowed.get(name, ()))
+    ]
     return told if entry.options.hidden else [*check_tool(manifest.tool, server), *told]
 
 

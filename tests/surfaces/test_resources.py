@@ -244,6 +244,13 @@ async def test_the_card_of_a_pipeline_tells_its_schemas_version_and_statistics(c
     assert card["warnings"] == []
 
 
+async def test_who_publishes_what_another_one_published_first_is_told(client: Client) -> None:
+    status = await client.call_tool("get_pipeline_status", {"pipeline_name": "shop_two"})
+    assert status.structured_content is not None
+    (warning,) = status.structured_content["warnings"]
+    assert warning.startswith("shop publishes `shop://hours` too")
+
+
 async def test_the_diagram_of_a_haystack_pipeline_is_mermaid(client: Client) -> None:
     diagram = await text_of(client, "pipeline://teller/diagram")
     assert "graph TD" in diagram and "PromptBuilder" in diagram
