@@ -11,6 +11,19 @@ import postgresql
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of the endurance tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: only part of the long form")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        items[:] = [each for each in items if "long" not in each.keywords]
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
