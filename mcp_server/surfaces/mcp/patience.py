@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
 from ...models import Run, TaskUse
-from .eras import Request
+from .eras import Request, is_modern
+from .session_tasks import wants_task
 from .tasks import knows_tasks, missing_tasks
 
 GRACE = 0.8
@@ -28,7 +32,9 @@ class Patience:
 EVER = Patience()
 
 
-def patience_of(request: Request, use: TaskUse, deadline: float | None) -> Patience:
+def patience_of(
+    request: Request, params: types.CallToolRequestParams, use: TaskUse, deadline: float | None
+) -> Patience:
     """What is right for this client: a short wait and a task if it knows tasks, else the deadline.
 
     A progress token does not move the deadline: only some of the clients that send one reset their clock on
@@ -36,10 +42,13 @@ def patience_of(request: Request, use: TaskUse, deadline: float | None) -> Patie
 
     Raises `MCPError` for a pipeline that runs as a task only if the client knows none.
     """
+    if wants_task(request, params):
+        return Patience(0.0, task=True)
     if knows_tasks(request):
         return Patience(GRACE if use == "auto" else 0.0, task=True)
     if use == "required":
-        raise missing_tasks("This pipeline runs as a task only; start_run begins a run without one.")
+        text = "This pipeline runs as a task only; start_run begins a run without one."
+        raise missing_tasks(text) if is_modern(request) else MCPError(types.METHOD_NOT_FOUND, text)
     return Patience(deadline)
 
 

@@ -25,13 +25,14 @@ from ...server import Server
 from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
-from .eras import Request
+from .eras import Request, by_era
 from .partial import note_capability
 from .prompts import Prompts
 from .published import Published
 from .reports import set_level
 from .resources import Resources
 from .running import Running
+from .session_tasks import CAPABILITY, SessionTasks, unpacked
 from .tasks import EXTENSION, TaskParams, Tasks, UpdateParams
 from .tools import Tools
 
@@ -76,10 +77,10 @@ class ProtocolServer(LowLevelServer[Any]):
         self.add_request_handler("tools/call", types.CallToolRequestParams, tools.call)
         self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
         self._publish(Cards(server))
-        self._offer(Tasks(server))
+        self._offer(Tasks(server), SessionTasks(server))
         security = RequestStateSecurity.ephemeral(ttl=server.settings.answer_timeout)
         sealed = RequestStateBoundary(security, default_audience=NAME)
-        self.middleware.extend((contain, self._admit, sealed))
+        self.middleware.extend((contain, self._admit, sealed, unpacked))
 
     def _publish(self, cards: Cards) -> None:
         """Handle what is about resources, prompts and completions."""
@@ -95,12 +96,15 @@ class ProtocolServer(LowLevelServer[Any]):
         handle("prompts/get", types.GetPromptRequestParams, prompts.get)
         handle("completion/complete", types.CompleteRequestParams, completions.complete)
 
-    def _offer(self, tasks: Tasks) -> None:
+    def _offer(self, tasks: Tasks, older: SessionTasks) -> None:
         """Handle what is about tasks; only clients of the modern era hear of the extension."""
         self.extensions[EXTENSION] = {}
-        self.add_request_handler("tasks/get", TaskParams, tasks.get)
-        self.add_request_handler("tasks/update", UpdateParams, tasks.update)
-        self.add_request_handler("tasks/cancel", TaskParams, tasks.cancel)
+        handle = self.add_request_handler
+        handle("tasks/get", TaskParams, by_era(tasks.get, older.get))
+        handle("tasks/update", UpdateParams, tasks.update)
+        handle("tasks/cancel", TaskParams, by_era(tasks.cancel, older.cancel))
+        handle("tasks/result", TaskParams, older.result)
+        handle("tasks/list", types.PaginatedRequestParams, older.list)
 
     def create_initialization_options(
         self,
@@ -108,11 +112,13 @@ class ProtocolServer(LowLevelServer[Any]):
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """Say that every list can change, also on HTTP, where the SDK passes no options."""
+        """Say that every list can change, also on HTTP, where the SDK passes no options; and name tasks."""
         options = notification_options or NotificationOptions(
             tools_changed=True, prompts_changed=True, resources_changed=True
         )
-        return super().create_initialization_options(options, experimental_capabilities, extensions)
+        made = super().create_initialization_options(options, experimental_capabilities, extensions)
+        capabilities = made.capabilities.model_copy(update={"tasks": CAPABILITY})
+        return made.model_copy(update={"capabilities": capabilities})
 
     @asynccontextmanager
     async def announcing(self) -> AsyncGenerator[None]:

@@ -12,12 +12,14 @@ from ...errors import Conflict
 from ...models import Answers, Caller, Client, Emit, Event, Json, Notice, Question, Run, Verb
 from ...runs import Live
 from ...server import Server
+from . import session_tasks
 from .asking import answers_to, asked, can_be_asked, capabilities, parked, pushed, question_of, run_of
 from .changes import Changes
 from .eras import Request, is_modern
 from .patience import EVER, Patience, handed
 from .reports import reported
 from .results import unfinished
+from .session_tasks import wants_task
 from .tasks import created
 
 
@@ -59,8 +61,9 @@ class Running:
         Raises `Waiting` if the caller has to answer first, and if the run takes longer than `patience`;
         `MCPError` if the pipeline raised one; and what `Runs.start` raises.
         """
+        task = wants_task(request, params)
         async with reported(request, name, partial=self._server.settings.partial_results) as emit:
-            listener = self._listener(request, params, emit)
+            listener = self._afterwards if task else self._listener(request, params, emit)
             if params.request_state is None:
                 client = Client(capabilities=capabilities(request), headers=self._headers(request))
                 live = await self._server.runs.start(
@@ -74,6 +77,7 @@ class Running:
                     version=version,
                     stage=stage,
                     key=key,
+                    detached=task,
                 )
             else:
                 live = self._resumed(caller, params, listener)
@@ -83,7 +87,7 @@ class Running:
         if question is not None:
             raise Waiting(self._asked(request, live, question))
         if not live.run.ended or (patience.at_once and live.lasting):
-            raise Waiting(self._outlasted(live.run, patience))
+            raise Waiting(self._outlasted(request, live.run, patience))
         return checked(live.run)
 
     def _resumed(self, caller: Caller, params: types.InputResponseRequestParams, listener: Emit) -> Live:
@@ -106,10 +110,11 @@ class Running:
             return asked(live, question)
         return unfinished(live.run, parked(live, question))
 
-    def _outlasted(self, run: Run, patience: Patience) -> Json:
-        return (
-            created(run, self._server.settings.keep_days) if patience.task else unfinished(run, handed(run))
-        )
+    def _outlasted(self, request: Request, run: Run, patience: Patience) -> Json:
+        if not patience.task:
+            return unfinished(run, handed(run))
+        days = self._server.settings.keep_days
+        return created(run, days) if is_modern(request) else session_tasks.created(request, run, days)
 
     async def _afterwards(self, event: Event) -> None:
         """What is heard of a run once its request was answered."""

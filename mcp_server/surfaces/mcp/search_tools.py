@@ -82,9 +82,10 @@ def shortened(text: str) -> str:
 
 CHOICE: Json = {
     "version": described(STRING, "A version.", pattern=NUMBERS),
-    "stage": described(STRING, "Or its stage.", enum=["production", "staging"]),
+    "stage": described(STRING, "A stage.", enum=["production", "staging"]),
 }
 """The arguments that say which version is to run."""
+TASKED: Json = {"execution": {"taskSupport": "optional"}}
 TOOLS: tuple[Json, ...] = (
     tool(
         "search_pipelines",
@@ -113,14 +114,15 @@ TOOLS: tuple[Json, ...] = (
         readOnlyHint=True,
         idempotentHint=True,
     ),
-    tool(  # without an output schema: it answers as the pipeline's own tool, which may give blocks only
+    TASKED
+    | tool(  # without an output schema: it answers as the pipeline's own tool, which may give blocks only
         "run_pipeline",
         "Run pipeline",
-        "Runs a pipeline by name, listed or not; describe_pipeline tells what it takes.",
+        "Runs a pipeline by name; describe_pipeline tells what it takes.",
         takes(
             {
                 "name": described(STRING, "Name of a pipeline."),
-                "arguments": described(OBJECT, "What fits the pipeline's inputSchema."),
+                "arguments": described(OBJECT, "What fits its inputSchema."),
             }
             | CHOICE,
             "name",

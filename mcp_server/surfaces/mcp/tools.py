@@ -23,6 +23,7 @@ from .patience import patience_of
 from .results import answer, failure, joined
 from .running import Running, Waiting
 from .search_tools import chosen, missing
+from .session_tasks import wants_task
 from .toolsets import Toolset, Toolsets
 from .views import Invocation
 
@@ -61,6 +62,8 @@ class Tools:
         try:
             if params.name not in self._management or not toolset.manages(params.name):
                 return await self._call_pipeline(request, params, toolset, arguments)
+            if wants_task(request, params) and params.name != RUN_PIPELINE:
+                raise MCPError(types.METHOD_NOT_FOUND, f"{params.name} does not run as a task.")
             self._management.check(params.name, arguments)
             if params.name == RUN_PIPELINE:
                 return await self._run_pipeline(request, params, toolset, arguments)
@@ -68,6 +71,8 @@ class Tools:
             invocation = Invocation(caller(), arguments, view, key)
             return answer(await self._management.call(params.name, invocation))
         except ServerError as error:
+            if wants_task(request, params):  # its client expects a task, and nothing else
+                raise MCPError(types.INVALID_PARAMS, str(error)) from None
             return failure(str(error))
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
@@ -118,7 +123,7 @@ class Tools:
     ) -> HandlerResult:
         timeout = wanted_timeout(request)
         # a client that says how long the call may take waits that long
-        patience = patience_of(request, options.task, self._deadline if timeout is None else None)
+        patience = patience_of(request, params, options.task, self._deadline if timeout is None else None)
         try:
             run = await self._running.run(
                 request,

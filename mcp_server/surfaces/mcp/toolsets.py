@@ -117,10 +117,12 @@ def searches(mode: Mode, tools: Mapping[str, Json]) -> bool:
 
 
 def described(entry: Entry, tool: Json) -> Json:
-    """The tool with the version it belongs to."""
+    """The tool with its version, and whether a call may be a task (2025-11-25, `ToolExecution`)."""
     assert entry.version is not None, "a tool comes from a version"
     version = {"number": entry.version.number, "digest": entry.version.digest}
-    return {**tool, "_meta": {**tool.get("_meta", {}), VERSION: version}}
+    support = "required" if entry.options.task == "required" else "optional"
+    meta = {**tool.get("_meta", {}), VERSION: version}
+    return {**tool, "execution": {"taskSupport": support}, "_meta": meta}
 
 
 def _listed(toolset: Toolset, searching: bool, walking: bool) -> tuple[Json, ...]:
