@@ -16,13 +16,17 @@ from .errors import ServerError, Unusable
 from .guard import Guard
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, mcp, rest, steps
+from .surfaces import Surface, docs, mcp, rest, steps
 from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
     {"mcp": mcp.surface, "status": status.surface, "rest": rest.surface, "steps": steps.surface}
 )
 """Every way in, by the name that the setting `surfaces` has for it."""
+
+
+DOCS = "docs"
+"""The one that tells of the others."""
 
 
 class App(Starlette):
@@ -48,7 +52,9 @@ def create_app(settings: Settings | None = None) -> App:
     """
     settings = settings or given()
     server = Server(settings)
-    surfaces = tuple(SURFACES[name](server) for name in chosen(settings))
+    names = chosen(settings)
+    surfaces = tuple(SURFACES[name](server) for name in names if name != DOCS)
+    surfaces += (docs.surface(server, surfaces),) if DOCS in names else ()
     app = App(
         routes=[route for surface in surfaces for route in surface.routes],
         middleware=[guard(server)],
@@ -68,10 +74,11 @@ def create_app(settings: Settings | None = None) -> App:
 
 def chosen(settings: Settings) -> tuple[str, ...]:
     """The names of the surfaces to serve, in our order. Raises `Unusable` for one that is not there."""
+    known = (*SURFACES, DOCS)
     for name in settings.surfaces:
-        if name not in SURFACES:
-            raise Unusable(f"surfaces: there is no {name!r}; there are {', '.join(SURFACES)}")
-    return tuple(name for name in SURFACES if name in settings.surfaces or not settings.surfaces)
+        if name not in known:
+            raise Unusable(f"surfaces: there is no {name!r}; there are {', '.join(known)}")
+    return tuple(name for name in known if name in settings.surfaces or not settings.surfaces)
 
 
 def guard(server: Server) -> Middleware:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..content.encoder import dump
 from ..models import Json
+from . import Surface
 
 TEXT: Json = {"type": "string"}
 TEXTS: Json = {"type": "array", "items": TEXT}
@@ -53,6 +54,11 @@ def gives(**properties: Json) -> Json:
 def as_json(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A response as JSON."""
     return Response(dump(body), status, headers, "application/json")
+
+
+def mounted(operations: Sequence[Operation]) -> Surface:
+    """The surface that consists of these."""
+    return Surface(routes(operations), operations=operations)
 
 
 def routes(operations: Iterable[Operation]) -> list[BaseRoute]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
 
 from ..errors import NotFound
 from ..models import Caller, Json
@@ -23,6 +23,7 @@ from ..stepwise.exporting import exported
 from ..stepwise.showing import artifacts, moment
 from ..store.tree import Walk
 from . import Surface
+from .operations import OBJECT, Operation, routes
 from .step_answers import Answer, Refused, answering, body_of, flag, number
 from .step_stream import stream
 
@@ -30,6 +31,12 @@ EXPORTS = "exports"
 """The folder of the state that exports are written to."""
 GUESS = 30
 """Seconds a step is said to take before any has been executed."""
+QUERY: Json = {
+    "step_name": {"type": "string", "description": "Only of this step."},
+    "limit": {"type": "integer", "minimum": 1, "description": "How many at most."},
+    "include_responses": {"type": "boolean", "description": "With their texts."},
+}
+"""What `/artifacts` takes."""
 STATES = {
     "queued": "INITIALIZING",
     "running": "RUNNING",
@@ -79,21 +86,38 @@ class Save(Body):
 
 def surface(server: Server) -> Surface:
     """The seed's routes, and nothing else."""
+    made = operations(server)
+    return Surface(
+        [*routes(made), WebSocketRoute("/step/{run_id}/stream", stream(server.stepwise))], operations=made
+    )
+
+
+def operations(server: Server) -> tuple[Operation, ...]:
+    """Every route but the websocket, with its description."""
     steps = Steps(server)
-    routes: dict[str, tuple[str, Callable[[Request, Caller], Awaitable[Answer]]]] = {
-        "/pipeline/start": ("POST", steps.start),
-        "/pipeline/{run_id}/status": ("GET", steps.status),
-        "/pipeline/{run_id}/save": ("POST", steps.save),
-        "/step/{run_id}/execute": ("POST", steps.execute),
-        "/step/{run_id}/select": ("POST", steps.select),
-        "/step/{run_id}/rewind": ("POST", steps.rewind),
-        "/step/{run_id}/fork": ("POST", steps.fork),
-        "/artifacts/{run_id}": ("GET", steps.artifacts),
-    }
-    made: list[BaseRoute] = [
-        Route(path, answering(do, server.stepwise), methods=[method]) for path, (method, do) in routes.items()
-    ]
-    return Surface([*made, WebSocketRoute("/step/{run_id}/stream", stream(server.stepwise))])
+    known: tuple[tuple[str, Callable[[Request, Caller], Awaitable[Answer]], int, type[Body] | None], ...] = (
+        ("/pipeline/start", steps.start, 201, Start),
+        ("/pipeline/{run_id}/status", steps.status, 200, None),
+        ("/pipeline/{run_id}/save", steps.save, 200, Save),
+        ("/step/{run_id}/execute", steps.execute, 202, Execute),
+        ("/step/{run_id}/select", steps.select, 200, Select),
+        ("/step/{run_id}/rewind", steps.rewind, 200, Rewind),
+        ("/step/{run_id}/fork", steps.fork, 201, Fork),
+        ("/artifacts/{run_id}", steps.artifacts, 200, None),
+    )
+    return tuple(
+        Operation(
+            "POST" if body else "GET",
+            path,
+            answering(do, server.stepwise),
+            (do.__doc__ or "").partition(".")[0],
+            query=QUERY if do == steps.artifacts else {},
+            takes=body.model_json_schema() if body else None,
+            answer=OBJECT,
+            status=status,
+        )
+        for path, do, status, body in known
+    )
 
 
 class Steps:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ...server import Server
 from .. import Surface
-from ..operations import Operation, routes
+from ..operations import Operation, mounted
 from . import artifacts, deploying, drawing, running, status
 from .verbs import Verbs
 
@@ -24,7 +24,7 @@ __all__ = ["Operation", "operations", "surface"]
 
 def surface(server: Server) -> Surface:
     """Every route but those of the slim surface, which is `status`."""
-    return Surface(routes(operations(server)))
+    return mounted(operations(server))
 
 
 def operations(server: Server) -> tuple[Operation, ...]:

@@ -9,16 +9,16 @@ streams by its signature answers as text, any other with JSON.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...catalog import Serving
+from ...catalog import Serving, Stage
 from ...models import Caller, Json
 from ...server import Server
 from ..listening import listen
-from ..operations import OBJECT, TEXT, Operation, gives
+from ..operations import OBJECT, Operation, gives
 from . import bodies
 from .answers import answered, streamed_events, streamed_text
 
@@ -27,8 +27,15 @@ IGNORED = "params"
 FORMS = ("application/json", "text/plain", "text/event-stream", "application/octet-stream")
 QUERY: Json = {
     "version": {"type": "integer", "minimum": 1, "description": "Number of the version to run."},
-    "stage": {"type": "string", "description": "Stage of the version to run."},
+    "stage": {"type": "string", "enum": [*get_args(Stage)], "description": "Stage of the version to run."},
     "timeout": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds it may take."},
+}
+
+KEY: Json = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": bodies.KEY_LIMIT,
+    "description": "Sent again with the same key, the call gives what it gave and does not run again.",
 }
 
 
@@ -41,7 +48,7 @@ def operations(server: Server) -> tuple[Operation, ...]:
             Running(server).run,
             "Run a pipeline",
             query=QUERY,
-            headers={"Idempotency-Key": TEXT},
+            headers={"Idempotency-Key": KEY},
             takes=OBJECT,
             answer=gives(result={}),
             media=FORMS,

@@ -8,14 +8,14 @@ from starlette.responses import Response
 from ...models import Json, Status
 from ...server import Server
 from .. import Surface
-from ..operations import OBJECT, TEXT, TEXTS, Operation, as_json, gives, routes
+from ..operations import OBJECT, TEXT, TEXTS, Operation, as_json, gives, mounted
 
 STATUS = gives(status=TEXT, pipeline=TEXT, state=TEXT, version=TEXT, error=TEXT)
 
 
 def surface(server: Server) -> Surface:
     """The slim surface: status only."""
-    return Surface(routes(operations(server)))
+    return mounted(operations(server))
 
 
 def operations(server: Server) -> tuple[Operation, ...]:

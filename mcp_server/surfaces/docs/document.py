@@ -1,0 +1,176 @@
+"""The OpenAPI 3.1 document: every operation, and those that every pipeline has with its own schemas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any, cast
+from urllib.parse import quote
+
+from ...catalog import Entry, Snapshot
+from ...models import Json
+from ..operations import TEXT, Operation, gives
+
+NAMED = "/{name}/"
+"""How the paths begin that every pipeline has."""
+TAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "{name}": "Call a pipeline",
+        "v1": "Models",
+        "runs": "Runs",
+        "deploy_files": "Deploy",
+        "deploy-yaml": "Deploy",
+        "undeploy": "Deploy",
+        "pipelines": "Versions",
+        "status": "Status",
+        "mcp": "Status",
+        "draw": "Status",
+        "pipeline": "Step by step",
+        "step": "Step by step",
+        "artifacts": "Step by step",
+    }
+)
+"""What the operations are grouped by, in this order, by the first part of their path."""
+OTHERS = "Models without /v1"
+ABOUT = (
+    "Haystack pipelines over plain HTTP. The same pipelines are tools of the Model Context Protocol at "
+    "`/mcp`. The document changes when pipelines are deployed and undeployed."
+)
+ERROR: Json = {
+    "type": "object",
+    "description": "Why a request was refused, or a run failed, and what to do.",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "required": ["message", "type"],
+                    "properties": {"message": TEXT, "type": TEXT},
+                },
+                {"type": "string", "description": "The code, of a step-wise route; the text is `message`."},
+            ]
+        },
+        "request_id": {"type": "string", "description": "As the header X-Request-ID; the log names it."},
+    },
+}
+
+
+def document(operations: Iterable[Operation], snapshot: Snapshot, root: str) -> Json:
+    """Everything there is to call now, below the prefix `root`."""
+    paths: dict[str, Json] = {}
+    used: list[str] = []
+    for operation, tag in _all(list(operations), snapshot):
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, tag)
+        used.append(tag)
+    servers: Json = {"servers": [{"url": quote(root)}]} if root else {}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Haystack MCP server",
+            "version": version("haystack-mcp-server"),
+            "description": ABOUT,
+        },
+        **servers,
+        "tags": [{"name": tag} for tag in dict.fromkeys((*TAGS.values(), OTHERS)) if tag in used],
+        "paths": paths,
+        "components": {"schemas": {"Error": ERROR}},
+    }
+
+
+def _all(operations: list[Operation], snapshot: Snapshot) -> Iterator[tuple[Operation, str]]:
+    """Every operation with its tag; in the place of one that every pipeline has, those of the pipelines."""
+    loaded = [entry for entry in snapshot.entries.values() if entry.manifest]
+    for operation in sorted(operations, key=lambda each: not each.path.startswith(NAMED)):
+        tag = TAGS.get(operation.path.split("/")[1], OTHERS)
+        if operation.path.startswith(NAMED) and loaded:
+            yield from ((own, tag) for entry in loaded for own in _own(operation, entry))
+        else:
+            yield operation, tag
+
+
+def _own(operation: Operation, entry: Entry) -> Iterator[Operation]:
+    """The operation as this pipeline has it, if it does."""
+    assert entry.manifest is not None, "only of loaded ones"
+    tool, verb = entry.manifest.tool, operation.path.removeprefix(NAMED)
+    made = replace(operation, path=operation.path.replace("{name}", entry.name))
+    if verb == "run":
+        yield replace(
+            made,
+            summary=tool["title"],
+            description=tool["description"],
+            takes=tool["inputSchema"],
+            answer={"type": "object", "required": ["result"], "properties": {"result": _result(tool)}},
+        )
+    elif verb in entry.manifest.verbs:
+        yield replace(made, summary=f"{operation.summary}: {tool['title']}")
+
+
+def _result(tool: Json) -> Json:
+    """The schema of what it gives, without the object that MCP needs around a value which is none."""
+    gives: Json = tool.get("outputSchema", {})
+    properties: Json = gives.get("properties", {})
+    return properties["result"] if properties.keys() == {"result"} else gives
+
+
+def _described(operation: Operation, tag: str) -> Json:
+    """An operation as OpenAPI writes it."""
+    failed = {"description": "Refused, or failed", "content": {"application/json": {"schema": REFUSAL}}}
+    made: Json = {
+        "operationId": "_".join([operation.method.lower(), *re.findall(r"[A-Za-z0-9]+", operation.path)]),
+        "tags": [tag],
+        "summary": operation.summary,
+        "parameters": [*_parameters(operation)],
+        "responses": {**_answers(operation), "default": failed},
+    }
+    if operation.description and operation.description != operation.summary:
+        made["description"] = operation.description
+    if operation.takes is not None:
+        body = {"application/json": {"schema": inlined(operation.takes)}}
+        made["requestBody"] = {"required": bool(operation.takes.get("required")), "content": body}
+    return made
+
+
+def _parameters(operation: Operation) -> Iterator[Json]:
+    for name in re.findall(r"\{(\w+)(?::\w+)?\}", operation.path):
+        yield {"name": name, "in": "path", "required": True, "schema": TEXT}
+    for place, known in (("query", operation.query), ("header", operation.headers)):
+        for name, schema in known.items():
+            told = {key: value for key, value in schema.items() if key != "description"}
+            about = {"description": schema["description"]} if "description" in schema else {}
+            yield {"name": name, "in": place, "schema": told, **about}
+
+
+def _answers(operation: Operation) -> Json:
+    schemas = {"application/json": inlined(operation.answer or {})}
+    content = {kind: {"schema": schemas.get(kind, {})} for kind in operation.media}
+    answers: Json = {str(operation.status): {"description": "Done", "content": content}}
+    if operation.path.endswith("/run"):
+        content["*/*"] = {"schema": {}}  # what gives a file answers with the file
+        waits = {"description": "It goes on, or waits for an answer: its id, and how to follow it"}
+        answers["202"] = waits | {"content": {"application/json": {"schema": gives(run_id=TEXT, next=TEXT)}}}
+    return answers
+
+
+def inlined(schema: Json) -> Json:
+    """The schema with its own `$defs` in the place of references to them, which would lead elsewhere here."""
+    known: Json = schema.get("$defs", {})
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, list):
+            return [walk(each) for each in cast(list[Any], value)]
+        if not isinstance(value, dict):
+            return value
+        members = cast(Json, value)
+        place = members.get("$ref")
+        if isinstance(place, str) and place.startswith("#/$defs/"):
+            return walk(known[place.removeprefix("#/$defs/")])
+        return {key: walk(each) for key, each in members.items() if key != "$defs"}
+
+    return cast(Json, walk(schema))
+
+
+REFUSAL: Json = {"$ref": "#/components/schemas/Error"}
