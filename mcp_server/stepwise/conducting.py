@@ -14,6 +14,8 @@ from .showing import shown
 
 KEY = "choice"
 MERGE, AGAIN = "merge all", "others"
+AGAIN_LIMIT = 2
+"""Times a person is asked again who chose what is no choice; then the run waits for the tools."""
 SHOWN = 2000
 """Characters of each response that a question shows."""
 
@@ -39,11 +41,13 @@ class Conductor:
     async def _conduct(self, run: Run, emit: Emit) -> Result:
         walk = await self._stepwise.start(run.caller, run.pipeline, run.inputs, run.version)
         walk = await self._executed(run, walk, emit, Wish())
-        asks, number = "elicitation" in run.client.capabilities, 0
-        while asks and walk.status == "waiting":
+        asks, number, misfits = "elicitation" in run.client.capabilities, 0, 0
+        while asks and walk.status == "waiting" and misfits <= AGAIN_LIMIT:
             number += 1
-            answers = await emit(asked(walk, number))
-            walk, asks = await self._moved(run, walk, emit, accepted(answers))
+            content = accepted(await emit(asked(walk, number, again=misfits > 0)))
+            misfits = 0 if fits(walk, content) else misfits + 1
+            if not misfits:
+                walk, asks = await self._moved(run, walk, emit, content)
         view = shown(walk, await self._stepwise.plan(walk))
         return render(view).model_copy(update={"is_error": walk.status == "failed"})
 
@@ -71,12 +75,18 @@ class Conductor:
         return await self._stepwise.find(run.caller, walk.id)
 
 
-def asked(walk: Walk, number: int) -> Question:
-    """The question which response to go on with, as an elicitation."""
+def fits(walk: Walk, content: Json | None) -> bool:
+    """True for an answer that can be acted on: one of the choices, or nobody's."""
+    return content is None or content.get("response") in (*choosable(walk), MERGE, AGAIN)
+
+
+def asked(walk: Walk, number: int, *, again: bool = False) -> Question:
+    """The question which response to go on with, as an elicitation; `again` if the last answer was none."""
     assert walk.head is not None, "a step was executed"
     texts = choosable(walk)
     several = [MERGE] if len(texts) > 1 else []
     parts = [f"{identity}: {text[:SHOWN]}" for identity, text in texts.items()]
+    parts += ["Once more: `response` must be one of the choices."] if again else []
     properties: Json = {
         "response": {
             "type": "string",

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import mcp_types as types
 import pytest
 from clients import Served, serve
 
 from .conftest import wrapper
-from .test_bad_input import ask, error_of, headers_of, modern
+from .test_bad_input import ask, modern
 from .test_http import HEADERS
 
 pytestmark = [
@@ -25,17 +24,6 @@ CALLS = 200
 LINE = 2048
 """Bytes a line of the log may have."""
 
-ROUTED = '''
-    input_schema = {
-        "type": "object",
-        "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
-        "required": ["region"],
-    }
-
-    def run_api(self, region: str) -> str:
-        """Is routed by its region."""
-        return region
-'''
 FAILS = '''
     def run_api(self, depth: int) -> str:
         """Fails far down, with a long text."""
@@ -110,16 +98,6 @@ async def test_a_modern_call_costs_as_much_among_many_pipelines_as_among_few(tmp
     few = await cost_of_a_call(tmp_path / "few", {"works": WORKS})
     many = await cost_of_a_call(tmp_path / "many", {"works": WORKS} | {f"more{n}": WORKS for n in range(150)})
     assert many < 2 * few + 0.1, (few, many)
-
-
-async def test_header_parameters_are_checked_by_the_schema_of_the_called_tool(tmp_path: Path) -> None:
-    async with serve(lay_out(tmp_path, {"routed": ROUTED})) as served, connected(served) as http:
-        body = call("routed", {"region": "north"})
-        good = await http.post("/mcp", json=body, headers=headers_of(body) | {"Mcp-Param-Region": "north"})
-        assert good.json()["result"]["structuredContent"] == {"result": "north"}
-        for head in ({}, {"Mcp-Param-Region": "south"}):
-            bad = await http.post("/mcp", json=body, headers=headers_of(body) | head)
-            assert (bad.status_code, error_of(bad)["code"]) == (400, types.HEADER_MISMATCH)
 
 
 async def test_failing_calls_cost_little_more_than_good_ones_and_log_short_lines(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ class Person:
         form = self._forms.pop(0) if self._forms else None
         return (
             types.ElicitResult(action="accept", content=form)
-            if form
+            if form is not None
             else types.ElicitResult(action="decline")
         )
 
@@ -175,6 +175,18 @@ async def test_a_client_that_can_be_asked_chooses_in_place(running: Served, mode
     assert done["output"].startswith("Draft of Outline of Angles on tea") and "Short." in done["output"]
     assert len(person.asked) == 4
     assert "resp-001: Angles on tea" in person.asked[0] and "Colder." in person.asked[1]
+
+
+async def test_a_choice_that_is_none_is_asked_for_again_twice_and_then_left_to_the_tools(
+    running: Served,
+) -> None:
+    wrong = {"response": "resp-999"}
+    person = Person(wrong, wrong, {"response": "resp-001"}, wrong, {}, wrong, {"response": "resp-003"})
+    async with running.client(elicitation_callback=person) as client:
+        left = await called(client, "article", topic="tea")
+        assert (left["status"], left["step"]) == ("waiting", "outline")
+        assert ["Once more" in message for message in person.asked] == [False, True, True] * 2
+        await called(client, "select_response", run_id=left["run_id"], response_ids=list(texts(left)))
 
 
 async def test_a_person_who_declines_goes_on_later_with_tools(running: Served) -> None:
