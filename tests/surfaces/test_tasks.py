@@ -314,8 +314,11 @@ async def test_what_a_client_may_not_ask_of_tasks_is_refused(http: httpx.AsyncCl
     assert error_of(undeclared)["code"] == types.MISSING_REQUIRED_CLIENT_CAPABILITY
     nameless = await http.post("/mcp", json=known, headers=headers_of(known))
     assert error_of(nameless)["code"] == types.HEADER_MISMATCH
-    opened = await http.post("/mcp", json=INITIALIZE)
-    session = {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+    older = "2025-06-18"
+    opened = await http.post(
+        "/mcp", json=INITIALIZE | {"params": INITIALIZE["params"] | {"protocolVersion": older}}
+    )
+    session = {"Mcp-Session-Id": opened.headers["mcp-session-id"], "MCP-Protocol-Version": older}
     old = await http.post("/mcp", json=message(f"tasks/{verb}", params, 2), headers=session)
     assert error_of(old)["code"] == types.METHOD_NOT_FOUND
 
