@@ -8,6 +8,7 @@ from .catalog import Catalog
 from .engines.routing import RoutingEngine
 from .runs import Runs
 from .runs.batches import Batches
+from .runs.steps import RecordedRuns
 from .settings import Settings
 from .stepwise import Stepwise
 from .stepwise.conducting import Conductor
@@ -38,6 +39,7 @@ class Server:
         self.runs = Runs(self.catalog, conductor, settings, self.history)
         self.runs.told = self.webhooks.run_ended
         self.batches = Batches(self.runs, self.catalog)
+        self.recorded = RecordedRuns(self.runs, self.catalog, conductor, settings, self.history)
         self._stack = AsyncExitStack()
         self.opened = False
 
@@ -57,6 +59,7 @@ class Server:
         await self._stack.enter_async_context(self.engine)
         await self._stack.enter_async_context(self.catalog)
         await self._stack.enter_async_context(self.stepwise)
+        await self._stack.enter_async_context(self.recorded)
         self.opened = True
         return self
 

@@ -63,7 +63,8 @@ class Settings(BaseSettings):
         description="The database: `sqlite:///PATH` or `postgresql+psycopg://…`. Default: in the state.",
     )
     record: Recording = Field(
-        "full", description="What history keeps of runs: all, `meta` (no inputs and results), or `none`."
+        "full",
+        description="What history keeps of runs: all, `steps` (components too), `meta` (no content), `none`.",
     )
     keep_runs: int = Field(100_000, ge=0, description="Ended runs that history keeps.")
     keep_days: int = Field(30, ge=1, description="Days that history keeps ended runs.")

@@ -24,6 +24,7 @@ from ..models import Answers, Event, Fault, Json, Limits, Question, Result, Run
 from ..pipelines import Pipeline, Work
 from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
+from ..pipelines.recording import Tape, record
 
 GRACE = 0.2
 """Seconds between asking a thread to stop and raising in it."""
@@ -80,6 +81,8 @@ class Call:
 
     async def _work(self, pipeline: Pipeline, pool: Executor) -> Result:
         current.set(self._context)
+        if self._run.replay is not None:
+            record(Tape(self._run.replay, self._emit))
         try:
             work = pipeline.prepare(self._run)
             if work.blocking:

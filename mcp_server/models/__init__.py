@@ -5,9 +5,22 @@ MCP's own wire form (a JSON object with `name`, `inputSchema`, …).
 """
 
 from .base import CALLS, NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb, Webhook
-from .events import Answers, Aside, Chunk, Emit, Event, Log, Notice, Progress, Question, Response, Tokens
+from .events import (
+    Answers,
+    Aside,
+    Chunk,
+    Emit,
+    Event,
+    Log,
+    Notice,
+    Progress,
+    Question,
+    Response,
+    StepDone,
+    Tokens,
+)
 from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
-from .runs import Artifact, Caller, Client, Fault, Result, Run
+from .runs import Artifact, Caller, Client, Fault, Replay, Result, Run
 
 __all__ = [
     "CALLS",
@@ -36,6 +49,7 @@ __all__ = [
     "Progress",
     "Question",
     "Recording",
+    "Replay",
     "Response",
     "Result",
     "Run",
@@ -43,6 +57,7 @@ __all__ = [
     "Source",
     "State",
     "Status",
+    "StepDone",
     "TaskUse",
     "Tokens",
     "Verb",

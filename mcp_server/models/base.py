@@ -17,8 +17,9 @@ each of many inputs."""
 CALLS: frozenset[Verb] = frozenset({"call", "chat"})
 """The verbs that use a pipeline for what it is there for: counted and recorded."""
 RunStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
-Recording = Literal["full", "meta", "none"]
-"""What history keeps of a run: all, all but what went in and came out, nothing."""
+Recording = Literal["full", "meta", "none", "steps"]
+"""What history keeps of a run: all, all but what went in and came out, nothing; with `steps` also what each
+component got and gave."""
 TaskUse = Literal["auto", "always", "required"]
 """Which calls of a pipeline become tasks if the client knows tasks: those that take long, or every one; with
 `required` no other client may call it."""

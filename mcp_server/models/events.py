@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -72,6 +73,47 @@ class Response(Noun):
     """What was tried: failures, tries, models that took over."""
 
 
+class StepDone(Noun):
+    """One call of a component that has ended, as far as it can be kept."""
+
+    kind: Literal["step"] = "step"
+    component: str
+    """Its name; inside another component's call, the label of that one and a dot come first."""
+    visit: int
+    """The how-manieth call of that name it is in its run, from 1."""
+    began: int
+    """How many calls of the run had ended when it began."""
+    started: float
+    """Seconds since the epoch."""
+    seconds: float
+    error: str | None = None
+    digest: str | None = None
+    """SHA-256 of its inputs before any was changed; None if they have no JSON form."""
+    inputs: str | None = None
+    outputs: str | None = None
+    """JSON with a schema beside the data, as Haystack writes it; None if it cannot be, or is too large."""
+    changed: Json = Field(default_factory=dict)
+    """By socket, the inputs that its caller changed."""
+    lost: str | None = None
+    """Why its outputs cannot be used again; None if they can, or if it failed."""
+    tokens: Tokens | None = None
+
+    @property
+    def label(self) -> str:
+        """How it is named in its run: the component, with `#2` for its second call."""
+        return self.component if self.visit == 1 else f"{self.component}#{self.visit}"
+
+    @property
+    def got(self) -> Json:
+        """By socket, its inputs without their schema, as far as they are kept."""
+        return json.loads(self.inputs)["serialized_data"] if self.inputs else {}
+
+    @property
+    def gave(self) -> Json:
+        """By socket, its outputs without their schema, as far as they are kept."""
+        return json.loads(self.outputs)["serialized_data"] if self.outputs else {}
+
+
 class Question(Noun):
     """What a run asks its caller. The run waits until each request has its answer."""
 
@@ -92,6 +134,8 @@ class Notice(Noun):
 
 Answers = Mapping[str, Json]
 """By the key of the request: the MCP result in wire form. A key that is missing was not answered."""
-Event = Annotated[Progress | Chunk | Aside | Log | Response | Question | Notice, Field(discriminator="kind")]
+Event = Annotated[
+    Progress | Chunk | Aside | Log | Response | StepDone | Question | Notice, Field(discriminator="kind")
+]
 Emit = Callable[[Event], Awaitable[Answers | None]]
 """Told about every event of a run, in order; gives the answers to a question, None for anything else."""

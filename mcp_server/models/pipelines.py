@@ -58,6 +58,7 @@ class Options(Noun):
     hidden: bool = Field(default=False, description="Not listed as an MCP tool.")
     record: Recording | None = Field(default=None, description="What history keeps of its runs.")
     cache: float | None = Field(default=None, gt=0, description="Seconds a result is given again.")
+    restartable: bool = Field(default=False, description="Goes on by itself after its server died.")
     task: TaskUse = Field(default="auto", description="Which of its calls become tasks.")
 
     def hint(self, name: str) -> bool:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from .base import Json, Noun, RunStatus, Verb
+from .events import StepDone
 
 
 class Caller(Noun):
@@ -69,6 +70,15 @@ class Result(Noun):
     """True if the structured content was shortened; an artifact has the whole."""
 
 
+class Replay(Noun):
+    """What a run whose components are recorded begins with: nothing, or a part of a recorded past."""
+
+    steps: tuple[StepDone, ...] = ()
+    """Calls whose outputs are used again; the same call with other inputs is made anew."""
+    changes: Mapping[str, Json] = Field(default_factory=dict)
+    """By label of a call, the values of the sockets that get others than the pipeline gives them."""
+
+
 class Run(Noun):
     """One call of a pipeline. Times are seconds since the epoch."""
 
@@ -97,6 +107,16 @@ class Run(Noun):
     """The idempotency key its caller gave."""
     cached: bool = False
     """True if it was not begun for this call: its result was kept."""
+    attempt: int = 1
+    """Rises when another server goes on with it, and when it is rewound."""
+    continues: bool = False
+    """True if another server is to go on with it should this one end."""
+    recorded: int = 0
+    """Bytes of its recorded steps."""
+    events: tuple[Json, ...] = ()
+    """The last of what it told, if its components were recorded."""
+    replay: Replay | None = None
+    """Set on its way to the engine if its components are recorded."""
     started: float = Field(default_factory=time.time)
     finished: float | None = None
 

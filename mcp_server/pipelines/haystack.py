@@ -18,6 +18,7 @@ from haystack import Pipeline
 from haystack.core.errors import PipelineRuntimeError
 
 from .context import current
+from .recording import recorded
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,11 @@ def install() -> None:
     """Prepare Haystack in this process; calling it again changes nothing.
 
     Every pipeline then stops between two components once the `current` run is to stop, also one that a
-    wrapper builds and runs by itself. A failing component leaves nothing in the user's home. Haystack logs
-    warnings only, unless somebody chose a level.
+    wrapper builds and runs by itself, and its components are recorded where that is wanted. A failing
+    component leaves nothing in the user's home. Haystack logs warnings only, unless somebody chose a level.
     """
     for name in ("_run_component", "_run_component_async"):
-        _replace(Pipeline, name, _checking)
+        _replace(Pipeline, name, lambda run: _checking(recorded(run, reason)))
     _replace(importlib.import_module("haystack.core.pipeline.pipeline"), "_get_output_dir", _without_folder)
     logger = logging.getLogger("haystack")
     if logger.level == logging.NOTSET:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from haystack.dataclasses import ChatMessage, StreamingChunk
 from tenacity import (
@@ -23,6 +23,7 @@ from ..models import Json, Response, Tokens
 from .context import Context
 from .haystack import reason
 from .step_definition import Price
+from .usage import tokens_in
 
 CLOSING = 5.0
 """Seconds an async client gets to close."""
@@ -149,17 +150,6 @@ def said(asker: Asker, reply: ChatMessage) -> Json:
         "tokens": tokens,
         "cost": cost(tokens, asker.price) if tokens and asker.price else None,
     }
-
-
-def tokens_in(usage: Any) -> Tokens | None:
-    """As OpenAI's clients tell it, or as others do; None if the model did not say."""
-    if not isinstance(usage, Mapping):
-        return None
-    told = cast(Mapping[str, Any], usage)
-    read = told.get("prompt_tokens", told.get("input_tokens"))
-    written = told.get("completion_tokens", told.get("output_tokens"))
-    known = isinstance(read, int) and isinstance(written, int)
-    return Tokens(input=read, output=written) if known else None
 
 
 def cost(tokens: Tokens, price: Price) -> float:

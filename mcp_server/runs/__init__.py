@@ -3,6 +3,8 @@
 __init__    Runs: begin, call, find, repeat, stop
 live        a run that goes on in this process
 batches     one pipeline, many inputs
+recorder    what a run tells of its components while it goes, kept
+steps       runs whose components are recorded: gone on with, forked, rewound, shown
 past        what runs were: read from history, as callers may see it
 cache       what calls gave, given again for a while
 """
@@ -15,9 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-import anyio
-
-from ..artifacts import PART, Address, Artifacts, Part
+from ..artifacts import Artifacts
 from ..catalog import Catalog, Serving, Stage
 from ..engines import Runner
 from ..errors import Conflict, NotFound, Unavailable
@@ -27,15 +27,15 @@ from ..store.changes import new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
 from .cache import Cache
-from .live import Live, Work, ignore, unsealed
+from .leaving import leave
+from .live import Live, ignore, unsealed
 from .past import Past
+from .recorder import Recorder, Work, recorder_of
 
 __all__ = ["Live", "Runs", "ignore", "new_id"]
 
 KEPT = 1000
 """Ended runs that are remembered because somebody was given their id."""
-LEAVE = 5.0
-"""Seconds that runs get to be recorded when the server stops."""
 
 
 class Runs:
@@ -53,7 +53,7 @@ class Runs:
         """Hears of each run that ended; it must not wait."""
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
-        self.past = Past(history, ChainMap(self._going, self._kept))
+        self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
 
     async def start(
         self,
@@ -71,6 +71,7 @@ class Runs:
         version: int | None = None,
         stage: Stage | None = None,
         detached: bool = False,
+        task: bool = False,
     ) -> Live:
         """Begin a run of the pipeline `name`. `timeout` is in seconds and bounded by the settings.
 
@@ -78,8 +79,8 @@ class Runs:
 
         `detached`, and with an idempotency `key`, it goes on without its caller and is durable when this
         returns; if the caller gave the key before, it is the run that was begun then, however far it is.
-        Otherwise, if the pipeline caches, it may be an earlier run that has ended. `parent` and `step` say
-        what it was made from.
+        Otherwise, if the pipeline caches, it may be an earlier run that has ended. The components of a `task`
+        are recorded from its beginning, should it last. `parent` and `step` say what it was made from.
 
         Raises `NotFound` for an unknown pipeline, `Invalid` for arguments that do not fit its schema,
         `Unavailable` for one that does not serve, and `Conflict` for a key that was used for another call.
@@ -91,24 +92,40 @@ class Runs:
             update={"verb": verb, "client": client or Client(), "key": key, "parent": parent, "step": step}
         )
         recording = entry.options.record or self._settings.record
-        if key is not None and (known := await self._history.claim(run, recording)):
+        lasts = detached or key is not None
+        recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)
+        if recorder is not None and lasts:
+            run = run.model_copy(update={"continues": recorder.continues})
+        if known := await self._known(entry, run, recording, detached):
             return self._joined(known)
-        if detached and key is None:
-            await self._history.commit(run, recording)
-        elif key is None and parent is None and verb == "call" and (known := self.cache.find(entry, run)):
-            self._history.hit(name)
-            self._catalog.count(name, failed=False)
-            return self._joined(known)
-        live = self._begin(run, self._engine.run, recording)
+        if recorder is not None and recorder.keeps and not lasts:
+            self._history.record(run, recording)
+        live = self._begin(run, self._engine.run, recording, recorder)
         live.listener = listener or ignore
-        live.lasting = live.shared = detached or key is not None
+        live.lasting = live.shared = lasts
         live.when_ended(partial(self.cache.keep, entry))
         return live
 
-    async def launch(self, run: Run, work: Work, recording: Recording = "full") -> Live:
+    async def _known(self, entry: Serving, run: Run, recording: Recording, detached: bool) -> Run | None:
+        """The earlier run that answers in place of this one; without, this one is durable if it lasts."""
+        if run.key is not None:
+            return await self._history.claim(run, recording)
+        if detached:
+            await self._history.commit(run, recording)
+        elif run.parent is None and run.verb == "call" and (known := self.cache.find(entry, run)):
+            self._history.hit(run.pipeline)
+            self._catalog.count(run.pipeline, failed=False)
+            return known
+        return None
+
+    async def launch(self, run: Run, work: Work) -> Live:
         """Commit a run, then begin it; it goes on without its caller. Raises `Unavailable`."""
-        await self._history.commit(run, recording)
-        live = self._begin(run, work, recording)
+        await self._history.commit(run)
+        return self.lasting(run, work, "full", None)
+
+    def lasting(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
+        """Begin a run that was committed; it goes on without its caller."""
+        live = self._begin(run, work, recording, recorder)
         live.lasting = live.shared = True
         return live
 
@@ -131,7 +148,7 @@ class Runs:
         as long again. If it cannot be made durable, it is waited for.
         """
         try:
-            question = await self._patiently(live, within)
+            question = await live.patiently(within)
             if question is None and not live.run.ended and not await self._lasts(live):
                 question = await live.next()
         except asyncio.CancelledError:
@@ -143,7 +160,7 @@ class Runs:
             live.listener = ignore
             self._make_room(live.run.pipeline)
             with suppress(Unavailable):  # a store that fails breaks no call; its status says so
-                await self._history.commit(live.run, live.recording)
+                await self._commit(live)
         return question
 
     def _make_room(self, pipeline: str) -> None:
@@ -152,26 +169,25 @@ class Runs:
         if len(waiting) > max(1, self._settings.threads // 2):
             min(waiting, key=lambda each: each.changed).cancel()
 
-    async def _patiently(self, live: Live, within: float | None) -> Question | None:
-        while True:
-            with anyio.move_on_after(within):
-                return await live.next()
-            if live.run.ended:  # it is being recorded
-                await live.end()
-            if not live.asking:
-                return None
-
     async def _lasts(self, live: Live) -> bool:
         """Let a run go on without its caller, durably; false if the store does not work."""
         if live.lasting:
             return True
         live.shared = True  # from here on its end is committed, and that comes after this
         try:
-            await self._history.commit(live.run, live.recording)
+            await self._commit(live)
         except Unavailable:
             return False
         live.lasting = True
         return True
+
+    async def _commit(self, live: Live) -> None:
+        """Make a run durable that goes on, with what its components did so far."""
+        if live.recorder is not None and not live.run.ended:
+            live.run = live.run.model_copy(update={"continues": live.recorder.continues})
+            self._history.record(live.run, live.recording)
+            live.recorder.keep(live.run)
+        await self._history.commit(live.run, live.recording)
 
     async def rerun(self, caller: Caller, identity: str, *, timeout: float | None = None) -> Live:
         """Begin a run with the inputs of another one, of the pipeline as it is now. Raises as `start`.
@@ -214,18 +230,6 @@ class Runs:
         """The run if it goes on here, whoever began it."""
         return self._going.get(identity)
 
-    async def part(self, caller: Caller, uri: str, size: int = PART) -> Part:
-        """The part of an artifact at this address, of at most `size` bytes. Raises `NotFound`."""
-        try:
-            return self.artifacts.read(caller, uri, size)
-        except NotFound:
-            address = Address.of(uri)
-            artifact = await self._history.artifact(address.run, address.name)
-            owner = artifact and await self._history.find(address.run)
-            if not artifact or not owner or owner.caller.name != caller.name:
-                raise
-            return address.part(artifact, size)
-
     def refused(self, run: Run) -> Run:
         """Record a run that failed before it began."""
         self._history.record(run)
@@ -233,21 +237,10 @@ class Runs:
 
     async def close(self) -> None:
         """Let what goes on end within bounds, and be recorded. Nobody can answer questions any more."""
-        for live in self._left():
-            if live.question is not None:
-                live.interrupt()
-        await self._ends(self._settings.drain_timeout)
-        for live in self._left():
-            live.interrupt()
-        await self._ends(LEAVE)
+        await leave(self._left, self._settings.drain_timeout)
 
     def _left(self) -> list[Live]:
         return list(self._going.values())
-
-    async def _ends(self, within: float) -> None:
-        with anyio.move_on_after(within):
-            for live in self._left():
-                await live.end()
 
     def _made(self, entry: Serving, caller: Caller, inputs: Json, timeout: float | None) -> Run:
         wanted = timeout or entry.version.options.timeout or self._settings.call_timeout
@@ -261,9 +254,10 @@ class Runs:
             timeout=min(wanted, self._settings.max_timeout),
         )
 
-    def _begin(self, run: Run, work: Work, recording: Recording) -> Live:
+    def _begin(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
+        work = recorder.around(work) if recorder else work
         live = Live(run, work, self._seal, self._settings.answer_timeout, self.turned)
-        live.recording = recording
+        live.recording, live.recorder = recording, recorder
         self._going[run.id] = live
         live.when_ended(self._ended)
         return live
@@ -278,6 +272,8 @@ class Runs:
 
     async def _seal(self, live: Live) -> None:
         """Record the end. It is durable before anyone hears of it if the id of the run is known."""
+        if live.recorder is not None:
+            live.run = live.run.model_copy(update=live.recorder.told())
         run, live.run = live.run, self.artifacts.keep(live.run)
         if not live.shared:
             self._history.record(run, live.recording)
@@ -287,9 +283,10 @@ class Runs:
 
     def _ended(self, live: Live) -> None:
         del self._going[live.run.id]
-        if live.run.verb in CALLS and live.run.status != "cancelled":
+        if live.run.verb in CALLS and live.run.status in ("done", "failed"):
             self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
-        self.told(live.run)
+        if live.run.ended:  # else another server goes on with it
+            self.told(live.run)
         if live.shared:
             self._kept[live.run.id] = live
             while len(self._kept) > KEPT:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+import anyio
 import orjson
 
 from ..content import failure
@@ -13,6 +14,7 @@ from ..errors import Conflict, ServerError
 from ..models import Answers, Emit, Event, Json, Progress, Question, Recording, Result, Run, RunStatus
 from ..store import INTERRUPTED
 from ..store.tree import Watch
+from .recorder import Recorder, Work
 
 ERROR = 500
 """Characters of a failure that a list of runs shows."""
@@ -20,8 +22,6 @@ ERROR = 500
 CANCELLED = "The run was cancelled."
 STOPPED = "The server stopped before this run ended."
 
-Work = Callable[[Run, Emit], Awaitable[Result]]
-"""What a run comes down to; `Engine.run` is one."""
 Seal = Callable[["Live"], Awaitable[None]]
 """Writes down that a run has ended, before anybody hears of it."""
 
@@ -47,6 +47,8 @@ class Live:
         self.lasting = False
         """True if it goes on without whoever began it."""
         self.recording: Recording = "full"
+        self.recorder: Recorder | None = None
+        """Set if its components are recorded."""
         self._interrupted = False
         self._patience = patience
         self._turned = turned
@@ -67,6 +69,16 @@ class Live:
             self._news.clear()
             await self._news.wait()
         return None
+
+    async def patiently(self, within: float | None) -> Question | None:
+        """The same for `within` seconds, and as long again while its listener asks; then None."""
+        while True:
+            with anyio.move_on_after(within):
+                return await self.next()
+            if self.run.ended:  # it is being recorded
+                await self.end()
+            if not self.asking:
+                return None
 
     def answer(self, answers: Answers) -> None:
         """Answer the open question. Raises `Conflict` if there is none."""
@@ -114,6 +126,8 @@ class Live:
         try:
             result = await work(self.run, self._hear)
         except asyncio.CancelledError:
+            if self._interrupted and self.run.continues and self.question is None:
+                return  # another server goes on with it
             if self._interrupted:
                 self._end("failed", failure(STOPPED))
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from ..artifacts import PART, Address, Artifacts, Part
 from ..content import failure
 from ..errors import NotFound
 from ..models import CALLS, Caller, Emit, Result, Run, RunStatus
@@ -20,10 +21,11 @@ UNRECORDED = "What this run gave was not recorded."
 class Past:
     """Everyone sees their own runs only. All may raise `Unavailable`."""
 
-    def __init__(self, history: History, here: Mapping[str, Live]) -> None:
-        """`here` are the runs of this process that are not forgotten yet."""
+    def __init__(self, history: History, here: Mapping[str, Live], artifacts: Artifacts) -> None:
+        """`here` are the runs of this process that are not forgotten yet, `artifacts` what they left."""
         self._history = history
         self._here = here
+        self._artifacts = artifacts
 
     async def run(self, caller: Caller, identity: str) -> Run:
         """A run as it is now. Raises `NotFound` if there is none, or if it is another caller's."""
@@ -59,6 +61,18 @@ class Past:
         found = {run.id: run for run in await self._history.children(parent)}
         found |= {live.run.id: live.run for live in self._here.values() if live.run.parent == parent}
         return tuple(found[identity] for identity in sorted(found))
+
+    async def part(self, caller: Caller, uri: str, size: int = PART) -> Part:
+        """The part of an artifact at this address, of at most `size` bytes. Raises `NotFound`."""
+        try:
+            return self._artifacts.read(caller, uri, size)
+        except NotFound:
+            address = Address.of(uri)
+            artifact = await self._history.artifact(address.run, address.name)
+            owner = artifact and await self._history.find(address.run)
+            if not artifact or not owner or owner.caller.name != caller.name:
+                raise
+            return address.part(artifact, size)
 
     async def statistics(self, pipeline: str) -> Statistics:
         """How the calls of a pipeline went, whoever called. A pipeline without calls has zeros."""

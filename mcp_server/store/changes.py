@@ -75,6 +75,8 @@ class RunRow(NamedTuple):
     inputs: bytes | None
     content: bytes | None
     structured: bytes | None
+    continues: bool
+    events: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,15 @@ def changed(run: Run, record: Recording, instance: str) -> RunChange:
     if run.verb in CALLS and run.status in ("done", "failed"):
         failed = run.status == "failed"
         count = counted(run.pipeline, run.started, run.finished or run.started, failed=failed)
+    whole = record in ("full", "steps")
     if run.verb not in {*CALLS, "batch"} or (record == "none" and run.key is None):
         return RunChange(None, count)
-    kept = run.result.artifacts if run.result and record == "full" else ()
+    kept = run.result.artifacts if run.result and whole else ()
     return RunChange(_row(run, record, instance), count, tuple(each for each in kept if each.content))
 
 
 def _row(run: Run, record: Recording, instance: str) -> RunRow:
-    full = record == "full"
+    full = record in ("full", "steps")
     inputs = packed(run.inputs) if full else None
     result = run.result if full or run.key else None
     content, structured = (result.content, result.structured) if result else (None, None)
@@ -116,7 +119,7 @@ def _row(run: Run, record: Recording, instance: str) -> RunRow:
         run.caller.origin,
         run.status,
         instance,
-        1,
+        run.attempt,
         run.timeout,
         run.started,
         run.finished,
@@ -127,12 +130,14 @@ def _row(run: Run, record: Recording, instance: str) -> RunRow:
         None,
         key_of(run.caller, run.key) if run.key else None,
         fingerprint(run.pipeline, run.inputs) if run.key else None,
-        len(inputs or b"") + len(content or b"") + len(structured or b"") + left,
+        len(inputs or b"") + len(content or b"") + len(structured or b"") + left + run.recorded,
         bool(result and result.partial),
         fault.model_dump_json() if fault else None,
         inputs,
         content,
         structured,
+        run.continues,
+        packed(run.events) if full and run.events else None,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from ..errors import ServerError, Unavailable
-from ..models import Artifact, Recording, Run
+from ..models import Artifact, Recording, Run, StepDone
 from . import Filter, Page, Place, Retention, Statistics
 from .changes import CACHED, DAY, Count, RunChange, changed, new_id
 from .writer import Writer
@@ -56,6 +56,8 @@ class History:
     async def __aenter__(self) -> History:
         self._writer = Writer(self._open)
         self._leaving = asyncio.Event()
+        self.taken = asyncio.Queue[str]()
+        """Runs of servers that are gone, to go on with here."""
         self._care = asyncio.create_task(self._look_after())
         return self
 
@@ -82,6 +84,15 @@ class History:
     def hit(self, pipeline: str) -> None:
         """Count a call that was answered with a kept result, soon. Never fails."""
         self._writer.put(RunChange(None, Count(pipeline, int(time.time() // DAY), CACHED, False, 0.0)))
+
+    def step(self, run: Run, step: StepDone) -> None:
+        """Keep a component call of a run, soon and in order. Returns at once and never fails; see `lost`."""
+        size = len(step.inputs or "") + len(step.outputs or "")
+        self._writer.put(lambda journal, connection: journal.step(connection, run, step), size)
+
+    def changed(self, run: Run, record: Recording = "full") -> RunChange:
+        """What is to be written of this state of a run."""
+        return changed(run, record, self.instance)
 
     async def commit(self, run: Run, record: Recording = "full") -> None:
         """Keep this state of a run; it is durable when this returns. Raises `Unavailable`."""
@@ -142,8 +153,9 @@ class History:
         await self._writer.commit(lambda journal, connection: journal.sweep(connection))
 
     async def recover(self) -> None:
-        """Give up the runs of servers that are gone; it is done at the start, and again and again."""
-        await self._writer.commit(lambda journal, connection: journal.look_after(connection))
+        """Take over the runs of servers that are gone; it is done at the start, and again and again."""
+        for identity in await self._writer.commit(lambda journal, connection: journal.look_after(connection)):
+            self.taken.put_nowait(identity)
 
     def _open(self) -> Journal:
         from .journal import Journal  # SQLAlchemy costs 0.1 s: in the thread, not before the server answers

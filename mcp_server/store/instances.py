@@ -7,8 +7,9 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, text, update
 
 from ..models import CALLS
 from . import INTERRUPTED
@@ -24,6 +25,13 @@ else:
 
 LEASE = 60.0
 """Seconds a server on PostgreSQL may be silent before its runs are given up."""
+
+ATTEMPTS = 4
+"""How often a run is begun at most: one that kills its server must not do so for ever."""
+LOST = runs.c.finished.is_(None) & (runs.c.instance != "") & runs.c.instance.not_in(select(instances.c.id))
+"""What no server owns that is there. A step-wise run that waits for its next move is nobody's, with an empty
+instance."""
+CONTINUABLE = runs.c.continues & (runs.c.status == "running") & (runs.c.attempt < ATTEMPTS)
 
 
 class Instance:
@@ -46,7 +54,7 @@ class Instance:
     def leave(self, connection: Connection) -> None:
         """The server ends in order; what it could not end is given up."""
         connection.execute(delete(instances).where(instances.c.id == self.id))
-        self._give_up(connection)
+        self._give_up(connection, ~CONTINUABLE)
 
     def let_go(self) -> None:
         """Let go of the lock."""
@@ -69,8 +77,11 @@ class Instance:
             if not connection.execute(renewed).rowcount:
                 self.register(connection)  # it was silent for so long that others gave it up
 
-    def recover(self, connection: Connection) -> None:
-        """Give up the runs of servers that are gone: mark them failed, so that nobody waits for them."""
+    def recover(self, connection: Connection) -> tuple[str, ...]:
+        """Take over what servers that are gone left: gives the runs that are to go on here.
+
+        The others are marked failed, so that nobody waits for them.
+        """
         now = _clock(connection)
         known = connection.execute(select(instances.c.id, instances.c.lease)).all()
         for identity, lease in known:
@@ -78,24 +89,22 @@ class Instance:
                 connection.execute(delete(instances).where(instances.c.id == identity))
                 if self._folder is not None:
                     self._file(identity).unlink(missing_ok=True)
-        self._give_up(connection)
+        taken = update(runs).where(LOST, CONTINUABLE).values(self._claim()).returning(runs.c.id)
+        going_on = tuple(connection.scalars(taken))
+        self._give_up(connection, LOST)
+        return going_on
 
-    def _give_up(self, connection: Connection) -> None:
-        """Take over what no server owns that is there. Who did may not write it any more, should it live.
+    def _claim(self) -> dict[str, Any]:
+        """Whoever had the run may not write it any more, should it live."""
+        return {"instance": self.id, "attempt": runs.c.attempt + 1}
 
-        A step-wise run that waits for its next move is nobody's, with an empty instance.
-        """
-        lost = (
-            runs.c.finished.is_(None),
-            runs.c.instance != "",
-            runs.c.instance.not_in(select(instances.c.id)),
-        )
+    def _give_up(self, connection: Connection, chosen: ColumnElement[bool]) -> None:
+        lost = (LOST, chosen)
         left = connection.execute(select(runs.c.pipeline, runs.c.started, runs.c.verb).where(*lost)).all()
         if not left:
             return
-        claim = {"instance": self.id, "attempt": runs.c.attempt + 1}
         ended = {"status": "failed", "error": INTERRUPTED, "finished": time.time()}
-        connection.execute(update(runs).where(*lost).values(claim | ended))
+        connection.execute(update(runs).where(*lost).values(self._claim() | ended))
         calls = [row for row in left if row.verb in CALLS]
         add(connection, [counted(row.pipeline, row.started, row.started, failed=True) for row in calls])
 

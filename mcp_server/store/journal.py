@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ..errors import Outdated, ServerError, Unavailable, Unusable
-from ..models import Artifact, Run
-from . import Filter, Page, Place, Retention, Statistics, queries
+from ..models import Artifact, Run, StepDone
+from . import Filter, Page, Place, Retention, Statistics, queries, step_queries
 from .blobs import Blobs
 from .changes import RunChange
 from .counting import statistics
@@ -39,6 +39,7 @@ class Journal:
         self._instance = Instance(identity, folder and folder / "instances")
         self._blobs = Blobs(folder and folder / "artifacts")
         self._gate: AbstractContextManager[object] = nullcontext()
+        self._taken: tuple[str, ...] = ()
         self.fault: str | None = None
         """Why nothing lasts; None when all is well."""
         self.outdated = False
@@ -63,7 +64,7 @@ class Journal:
             self._instance.hold()
             with self._writing.begin() as connection:
                 self._instance.register(connection)
-                self._instance.recover(connection)
+                self._taken = self._instance.recover(connection)
         except BaseException:
             engine.dispose()
             raise
@@ -118,10 +119,15 @@ class Journal:
         """See `queries.claim`."""
         return queries.claim(connection, run, change)
 
-    def look_after(self, connection: Connection) -> None:
-        """Say that this server lives, and give up the runs of those that do not."""
+    def look_after(self, connection: Connection) -> tuple[str, ...]:
+        """Say that this server lives. Gives the runs that it goes on with; see `Instance.recover`."""
         self._instance.renew(connection)
-        self._instance.recover(connection)
+        taken, self._taken = self._taken, ()
+        return (*taken, *self._instance.recover(connection))
+
+    def step(self, connection: Connection, run: Run, step: StepDone) -> None:
+        """See `step_queries.add`."""
+        step_queries.add(connection, run, self._instance.id, step)
 
     def remove(self, connection: Connection, before: str) -> int:
         """See `retention.remove`."""
@@ -148,8 +154,12 @@ class Journal:
         return self._read(lambda connection: queries.children(connection, parent))
 
     def artifact(self, run: str, name: str) -> Artifact | None:
-        """What a run left, with its content."""
-        return self._read(lambda connection: self._blobs.read(connection, run, name))
+        """What a run left, with its content; or what a component of it got or gave."""
+        return self._read(
+            lambda connection: (
+                self._blobs.read(connection, run, name) or step_queries.part(connection, run, name)
+            )
+        )
 
     def statistics(self, pipeline: str, days: int) -> Statistics:
         """See `counting.statistics`."""

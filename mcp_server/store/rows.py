@@ -24,12 +24,13 @@ UPDATED = (
     "finished",
     "error",
     "usage",
-    "head",
     "size",
     "partial",
     "fault",
     "content",
     "structured",
+    "continues",
+    "events",
 )
 """What may change of a run that is already there."""
 
@@ -63,6 +64,9 @@ def restored(row: Row[Any]) -> Run:
         step=row.step,
         started=row.started,
         finished=row.finished,
+        attempt=row.attempt,
+        continues=row.continues,
+        events=tuple(unpacked(row.events)) if row.events is not None else (),
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    false,
 )
 
 from .tables import metadata
@@ -45,13 +46,16 @@ runs = Table(
     Column("inputs", LargeBinary),
     Column("content", LargeBinary),
     Column("structured", LargeBinary),
+    Column("continues", Boolean, nullable=False, server_default=false()),
+    Column("events", LargeBinary),
 )
 """One row for each run. Ids sort by time.
 
 `instance` and `attempt` are the claim: who has another one may not write. `head` is the execution a
-step-wise run stands at. `key` is the hash of caller and idempotency key, `fingerprint` that of what was
-asked with it. `size` is the bytes of the last three columns and of the artifacts. `usage`, `fault`,
-`inputs` and `structured` are JSON objects, `content` a JSON array. Times are seconds since the epoch.
+run stands at. `key` is the hash of caller and idempotency key, `fingerprint` that of what was
+asked with it. `size` is the bytes of what went in and out, of the artifacts and the recorded steps. `usage`,
+`fault`, `inputs` and `structured` are JSON objects, `content` and `events` JSON arrays. Whoever finds a run
+that `continues` without its server goes on with it. Times are seconds since the epoch.
 """
 
 unfinished = runs.c.finished.is_(None)
@@ -105,7 +109,8 @@ executions = Table(
 """The tree of step executions: `parent` is the execution before it, `number` the step's place from 0.
 
 A write must name the `attempt` token, or it is refused. `selected` is a JSON array of response ids;
-`inputs` a JSON object of what the step was given, or what a recorded component received.
+`inputs` a JSON object of what the step was given, or of what is known of a component's call. A mark, where
+a run was forked or rewound to a component, is `queued`; its `inputs` are what was changed.
 """
 
 responses = Table(
@@ -119,7 +124,10 @@ responses = Table(
     Column("error", Text),
     Column("response", LargeBinary, nullable=False),
 )
-"""What one model said, or one component gave, in an execution; `response` is the whole as a JSON object."""
+"""What one model said in an execution; or what one component got (`inputs`) and gave (`outputs`), by `id`.
+
+`response` is the whole as a JSON object.
+"""
 
 counters = Table(
     "counters",

@@ -63,9 +63,12 @@ class Writer:
         self._thread = threading.Thread(target=self._write, args=(open,), name="store", daemon=True)
         self._thread.start()
 
-    def put(self, change: Change) -> None:
-        """Write it soon. Returns at once and never fails; what cannot be written is counted in `lost`."""
-        size = change.row.size if isinstance(change, RunChange) and change.row else 0
+    def put(self, change: Change, size: int = 0) -> None:
+        """Write it soon. Returns at once and never fails; what cannot be written is counted in `lost`.
+
+        `size` is the bytes it holds; a run tells by itself.
+        """
+        size = change.row.size if isinstance(change, RunChange) and change.row else size
         with self._condition:
             if len(self._asked) >= WAITING or self._held + size > HELD:
                 self.lost += 1

@@ -267,7 +267,7 @@ async def test_a_recorded_artifact_is_its_callers_only(serving: Open) -> None:
         kept = called.model_copy(update={"id": "f" * 32, "result": result})
         await server.history.commit(kept)
         uri = artifact.uri(kept.id)
-        assert (await server.runs.part(ADA, uri)).content == b"mine"
+        assert (await server.runs.past.part(ADA, uri)).content == b"mine"
         for caller, address in ((BOB, uri), (ADA, uri + "b"), (ADA, artifact.uri(called.id))):
             with pytest.raises(NotFound, match="no artifact"):
-                await server.runs.part(caller, address)
+                await server.runs.past.part(caller, address)

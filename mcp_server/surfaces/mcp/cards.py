@@ -11,7 +11,7 @@ from ...pipelines.diagrams import ADDRESS as DIAGRAM
 from ...pipelines.diagrams import MERMAID
 from ...pipelines.uris import Template
 from ...server import Server
-from .run_tools import detailed
+from .run_views import detailed
 
 JSON = "application/json"
 CARD = Template("pipeline://{name}")
@@ -103,7 +103,7 @@ class Cards:
     async def _run(self, caller: Caller, uri: str) -> Json:
         values = RUN.values(uri)
         if values is None:
-            return (await self._runs.part(caller, uri)).wire(uri)
+            return (await self._runs.past.part(caller, uri)).wire(uri)
         identity = values["run_id"]
         view = detailed(await self._runs.past.run(caller, identity), self._runs.live(identity))
         return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(view).decode()}

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from ...models import Json, Run
 from ...server import Server
 from ...store import Figures
-from .run_tools import RUN_ID, gave, shown
+from .run_tools import RUN_ID
+from .run_views import gave, shown
 from .schemas import COUNT, LIST, OBJECT, STRING, described, gives, takes, tool
 from .search_tools import CHOICE, chosen, missing
 from .views import Invocation

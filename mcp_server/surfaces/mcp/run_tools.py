@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any, cast
 
 import anyio
-import orjson
 
-from ...errors import Conflict, Invalid
-from ...models import Answers, Json, Progress, Question, Run
+from ...errors import Conflict, Invalid, Unavailable
+from ...models import Answers, Json, Question, Run
 from ...runs import Live
 from ...server import Server
-from ...store.changes import packed
+from .run_views import detailed, step_detailed, steps_shown
 from .schemas import OBJECT, STRING, described, gives, takes, tool
 from .views import Invocation
 
@@ -34,13 +32,23 @@ class RunTools:
     def __init__(self, server: Server) -> None:
         self._runs = server.runs
         self._stepwise = server.stepwise
+        self._recorded = server.recorded
 
     async def show(self, call: Invocation) -> Json:
-        """How one run is doing, what it asks, what it gave; or a piece of an artifact, given its address."""
+        """How one run is doing, what it asks, what it gave; or one step; or a piece of an artifact."""
         address: str = call.arguments["run_id"]
         if address.startswith("run://"):
-            return (await self._runs.part(call.caller, address, PIECE)).wire(address)
-        return detailed(await self._runs.past.run(call.caller, address), self._runs.live(address))
+            return (await self._runs.past.part(call.caller, address, PIECE)).wire(address)
+        run = await self._runs.past.run(call.caller, address)
+        if label := call.arguments.get("step"):
+            return step_detailed(run, await self._recorded.step(run, label))
+        return detailed(run, self._runs.live(address)) | await self._steps(run)
+
+    async def _steps(self, run: Run) -> Json:
+        """The recorded calls of its components; a store that fails does not hide the run."""
+        with suppress(Unavailable):
+            return steps_shown(run, await self._recorded.line(run))
+        return {}
 
     async def answer(self, call: Invocation) -> Json:
         """Answer what a run asks, then wait for its end or its next question."""
@@ -63,46 +71,6 @@ class RunTools:
 
     def _find(self, call: Invocation) -> Live:
         return self._runs.find(call.caller, call.arguments["run_id"])
-
-
-def detailed(run: Run, live: Live | None = None) -> Json:
-    """A run as its caller sees it: how far it is, what it asks while it waits, what it gave."""
-    view = shown(run)
-    if live and live.question:
-        view["question"] = dict(live.question.requests)
-    if live and live.progress:
-        view["progress"] = advanced(live.progress)
-    if run.has_inputs and len(packed(run.inputs)) <= INPUTS:
-        view["inputs"] = run.inputs
-    return view | gave(run)
-
-
-def advanced(progress: Progress) -> Json:
-    """How far a run is, as numbers and in percent if it knows its end."""
-    told = progress.model_dump(exclude={"kind"}, exclude_none=True)
-    return told | ({"percent": round(100 * progress.done / progress.total, 1)} if progress.total else {})
-
-
-def shown(run: Run) -> Json:
-    """A run as a list shows it."""
-    view: Json = {
-        "run_id": run.id,
-        "pipeline": run.pipeline,
-        "version": str(run.version),
-        "status": run.status,
-        "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="milliseconds"),
-        "seconds": round((run.finished or time.time()) - run.started, 3),
-    }
-    return view | ({"error": run.error} if run.error else {})
-
-
-def gave(run: Run) -> Json:
-    """What a run gave, if it has ended and that was recorded."""
-    if run.result is None:
-        return {}
-    content = {"content": orjson.loads(run.result.content)}
-    structured = run.result.structured
-    return content if structured is None else content | {"result": orjson.loads(structured)}
 
 
 def completed(question: Question, given: Json) -> Answers:
@@ -134,7 +102,9 @@ TOOLS: tuple[Json, ...] = (
         "get_run",
         "Run status",
         "Tells how a run is doing, what it asks while it waits, and what it gave.",
-        takes(RUN_ID, "run_id"),
+        takes(
+            RUN_ID | {"step": described(STRING, "Only this step of it, with what it got and gave.")}, "run_id"
+        ),
         RUN,
         readOnlyHint=True,
         idempotentHint=True,

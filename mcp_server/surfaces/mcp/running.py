@@ -78,6 +78,7 @@ class Running:
                     stage=stage,
                     key=key,
                     detached=task,
+                    task=patience.task,
                 )
             else:
                 live = self._resumed(caller, params, listener)

@@ -1,17 +1,23 @@
-"""The management tools of step-wise runs: execute, select, rewind, fork, export, import, list artifacts."""
+"""The management tools of step-wise runs: execute, select, rewind, fork, export, import, list artifacts.
+
+Rewind and fork are also for calls of other pipelines whose components were recorded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import anyio
 
+from ...errors import Invalid, NotFound
 from ...models import Answers, Event, Json
 from ...server import Server
 from ...stepwise import Choice, Wish, exporting
 from ...stepwise.showing import artifacts, shown
 from ...store.tree import Walk
-from .schemas import COUNT, LIST, STRING, described, gives, takes, tool
+from .run_views import shown as shown_run
+from .schemas import COUNT, LIST, OBJECT, STRING, described, gives, takes, tool
 from .views import Invocation
 
 PATIENCE = 45.0
@@ -25,6 +31,8 @@ class StepTools:
 
     def __init__(self, server: Server) -> None:
         self._stepwise = server.stepwise
+        self._recorded = server.recorded
+        self._past = server.runs.past
         self.answers: Mapping[str, Callable[[Invocation], Awaitable[Json]]] = {
             "execute_step": self.execute,
             "select_response": self.select,
@@ -61,12 +69,24 @@ class StepTools:
     async def rewind(self, call: Invocation) -> Json:
         """Go back to an earlier step."""
         given = call.arguments
+        if await self._is_call(call):
+            run, later = await self._recorded.rewind(
+                call.caller, given["run_id"], given["target_step"], given.get("inputs", {})
+            )
+            return shown_run(run) | {"invalidated_steps": [*later], "next": FOLLOW}
         walk, later = await self._stepwise.rewind(call.caller, given["run_id"], given["target_step"])
         return await self._shown(walk) | {"invalidated_steps": [*later]}
 
     async def fork(self, call: Invocation) -> Json:
         """Make a run that shares the past of another."""
         given = call.arguments
+        if await self._is_call(call):
+            if "step" not in given:
+                raise Invalid("Name the `step` to fork at: a component that get_run shows.")
+            run = await self._recorded.fork(
+                call.caller, given["run_id"], given["step"], given.get("inputs", {})
+            )
+            return shown_run(run) | {"parent_run_id": run.parent, "next": FOLLOW}
         walk = await self._stepwise.fork(
             call.caller, given["run_id"], given.get("from_response_id"), given.get("branch_name", "")
         )
@@ -96,6 +116,12 @@ class StepTools:
         limit = call.arguments.get("limit", LIMIT)
         return {"run_id": walk.id, "total_count": len(found), "artifacts": found[:limit]}
 
+    async def _is_call(self, call: Invocation) -> bool:
+        """True for a call of a pipeline, false for a step-wise run and for what is no run at all."""
+        with suppress(NotFound):
+            return (await self._past.run(call.caller, call.arguments["run_id"])).verb != "step"
+        return False
+
     async def _find(self, call: Invocation) -> Walk:
         return await self._stepwise.find(call.caller, call.arguments["run_id"])
 
@@ -109,7 +135,9 @@ async def quiet(event: Event) -> Answers | None:
 
 
 STRINGS: Json = {"type": "array", "items": STRING}
-RUN_ID: Json = {"run_id": described(STRING, "Id of a step-wise run, as a result named it.")}
+RUN_ID: Json = {"run_id": described(STRING, "Id of a run, as a result named it.")}
+INPUTS: Json = {"inputs": described(OBJECT, "Other inputs for the component, by name.")}
+FOLLOW = "It goes on by itself; get_run follows it."
 STANDING = gives({"run_id": STRING, "status": STRING, "step": STRING, "output": STRING, "next": STRING})
 """What a client needs to know of the answers; they tell more. Kept short, as every list holds it often."""
 FEEDBACK = described(STRING, "What the models are to take into account.")
@@ -155,9 +183,9 @@ TOOLS: tuple[Json, ...] = (
     tool(
         "rewind_run",
         "Rewind run",
-        "Takes a run back to an earlier step, to choose again. What came later stays in its history.",
+        "Takes a run back to an earlier step, or component. What came later stays in its history.",
         takes(
-            RUN_ID | {"target_step": described(STRING, "Name of a step that was passed.")},
+            RUN_ID | {"target_step": described(STRING, "Name of a step that was passed.")} | INPUTS,
             "run_id",
             "target_step",
         ),
@@ -167,10 +195,12 @@ TOOLS: tuple[Json, ...] = (
     tool(
         "fork_run",
         "Fork run",
-        "Makes a new run that shares the past of another, perhaps with another response chosen.",
+        "Makes a new run that shares the past of another, up to a component or with another response chosen.",
         takes(
             RUN_ID
             | {
+                "step": described(STRING, "The component to run again, as get_run names it."),
+                **INPUTS,
                 "from_response_id": described(STRING, "The response the new run goes on with."),
                 "branch_name": described(STRING, "What to call the branch."),
             },

@@ -141,7 +141,7 @@ async def value(runs: Runs, run: Run) -> Any:
     whole = next((each.name for each in run.result.artifacts if each.name.startswith("result.")), None)
     if run.result.partial and whole is not None:
         uri = next(each.uri(run.id) for each in run.result.artifacts if each.name == whole)
-        content = (await runs.part(run.caller, uri, ALL)).content
+        content = (await runs.past.part(run.caller, uri, ALL)).content
         return content.decode() if whole.endswith(".txt") else unwrapped(orjson.loads(content))
     if run.result.structured is None:
         return "\n".join(spoken(blocks)) or None
@@ -188,7 +188,7 @@ async def file_of(runs: Runs, run: Run, block: Json) -> tuple[bytes, str, str]:
     if name in ("", "file"):
         name = run.pipeline + (mimetypes.guess_extension(kind) or "")
     if block["type"] == "resource_link" and address.startswith("run://"):
-        return (await runs.part(run.caller, address, ALL)).content, kind, name
+        return (await runs.past.part(run.caller, address, ALL)).content, kind, name
     if "text" in holder:
         return str(holder["text"]).encode(), kind, name
     return b64decode(holder.get("blob") or holder.get("data") or ""), kind, name

@@ -17,7 +17,7 @@ def operation(server: Server) -> Operation:
     async def artifact(request: Request) -> Response:
         run, name = request.path_params["run_id"], request.path_params["name"]
         uri = Artifact(name=name, mime_type="").uri(run)
-        part = await server.runs.part(Caller(origin="rest"), uri, ALL)
+        part = await server.runs.past.part(Caller(origin="rest"), uri, ALL)
         about = {"Content-Disposition": disposition(name), "X-Content-Type-Options": "nosniff"}
         return Response(part.content, media_type=part.artifact.mime_type, headers=about)
 
