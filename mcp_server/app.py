@@ -16,11 +16,17 @@ from .errors import ServerError, Unusable
 from .guard import Guard
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, docs, mcp, rest, steps
+from .surfaces import Surface, docs, mcp, openai, rest, steps
 from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
-    {"mcp": mcp.surface, "status": status.surface, "rest": rest.surface, "steps": steps.surface}
+    {
+        "mcp": mcp.surface,
+        "status": status.surface,
+        "rest": rest.surface,
+        "openai": openai.surface,
+        "steps": steps.surface,
+    }
 )
 """Every way in, by the name that the setting `surfaces` has for it."""
 

@@ -15,10 +15,11 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
+from ..errors import Invalid
 from ..models import Json, Run, Verb
 from . import Work
 from .arguments import Given, given_by
-from .context import Context, ProtocolError
+from .context import Context
 from .conversation import get_last_user_message, items_of, messages_of
 from .speech import Speech
 from .streams import consumed, consumed_async
@@ -26,9 +27,6 @@ from .streams import consumed, consumed_async
 COMPLETIONS = ("run_chat_completion_async", "run_chat_completion")
 RESPONSES = ("run_response_async", "run_response")
 UPLOAD = "run_file_upload"
-
-_INVALID = -32602
-"""JSON-RPC's code for what the caller has to mend."""
 
 
 def as_tool(name: str, chat: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,12 +60,12 @@ class Opening:
     """True if it takes all messages, false if it takes the text of the user's last one."""
 
     def filled(self, body: Json) -> Json:
-        """The arguments for a chat. Raises `ProtocolError` if there is no such text, or no such message."""
+        """The arguments for a chat. Raises `Invalid` if there is no such text, or no such message."""
         messages = messages_of(body)
         if self.whole:
             return {self.name: [_haystack(message) for message in messages]}
         if not (text := get_last_user_message(messages)):
-            raise ProtocolError(_INVALID, "The chat has no message of the role `user` with a text.")
+            raise Invalid("The chat has no message of the role `user` with a text.")
         return {self.name: text}
 
 
@@ -101,7 +99,7 @@ def _haystack(message: Json) -> Json:
     try:
         return ChatMessage.from_openai_dict_format(message).to_dict()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ProtocolError(_INVALID, f"A message cannot be read: {str(error)[:200]}") from error
+        raise Invalid(f"A message cannot be read: {str(error)[:200]}") from error
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class Chat:
         return (*(("chat",) if chats else ()), *(("upload",) if UPLOAD in self.methods else ()))
 
     def prepare(self, run: Run) -> Work:
-        """The work of a chat or an upload. Raises `ProtocolError` for a chat that does not fit."""
+        """The work of a chat or an upload. Raises `Invalid` for a chat that does not fit."""
         if run.verb == "upload":
             return self._upload(run.inputs)
         body = {"stream": False, **run.inputs}
@@ -150,7 +148,7 @@ class Chat:
         name = next((name for names in orders for name in names if name in self.methods), None)
         if name is None:
             if self.opening is None:
-                raise ProtocolError(_INVALID, f"{run.pipeline} takes no chats.")
+                raise Invalid(f"{run.pipeline} takes no chats.")
             return self.tool.work(partial(self.decode, self.opening.filled(body)))
         said = {"input_items": items_of(body)} if name in RESPONSES else {"messages": messages_of(body)}
         method = self.methods[name]

@@ -111,7 +111,7 @@ class Publications:
             case "complete":
                 return self._complete(**run.inputs)
             case _:
-                raise ProtocolError(INVALID_PARAMS, f"{run.pipeline} takes no {run.verb}.")
+                raise Invalid(f"{run.pipeline} takes no {run.verb}s.")
 
     def _read(self, uri: str) -> Work:
         for template, publication in self.resources.items():

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
+from mcp_server.errors import Invalid
 from mcp_server.models import Aside, Caller, Chunk, Event, Json, Run, Verb
 from mcp_server.pipelines import Pipeline, load
-from mcp_server.pipelines.context import Context, ProtocolError
+from mcp_server.pipelines.context import Context
 
 pytestmark = pytest.mark.anyio
 
@@ -247,7 +248,7 @@ async def test_a_pipeline_with_one_text_to_give_takes_the_last_thing_the_user_sa
     answer, events = await said(pipeline, {"messages": messages})
     assert answer["message"]["content"] == "Second!3"
     assert texts(events) == ["Second", "!", "3"]
-    with pytest.raises(ProtocolError, match="no message of the role `user`"):
+    with pytest.raises(Invalid, match="no message of the role `user`"):
         await said(pipeline, {"messages": messages[1:2]})
 
 
@@ -262,7 +263,7 @@ async def test_a_pipeline_without_one_open_text_is_no_model(tmp_path: Path, para
     )
     pipeline = load("plain", tmp_path)
     assert pipeline.manifest.verbs == ()
-    with pytest.raises(ProtocolError, match="takes no chats"):
+    with pytest.raises(Invalid, match="takes no chats"):
         await said(pipeline, HELLO)
 
 
@@ -299,7 +300,7 @@ async def test_a_generator_hears_the_whole_conversation_and_sees_images(tmp_path
     answer, _ = await said(pipeline, {"messages": messages})
     assert answer["message"]["content"] == ("system Be kind. 0 0 | user What is it? 1 0 | assistant None 0 1")
     remote = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
-    with pytest.raises(ProtocolError, match="cannot be read"):
+    with pytest.raises(Invalid, match="cannot be read"):
         await said(pipeline, {"messages": [{"role": "user", "content": [remote]}]})
 
 
