@@ -16,7 +16,7 @@ def fingerprint() -> str:
     """
     total = hashlib.sha256(f"{sys.version} {sys.platform}".encode())
     for package in (models, pipelines):
-        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             total.update(path.read_bytes())
     for name in sorted(_distributions()):
         total.update(name.encode("utf-8", "surrogateescape") + b"\0")

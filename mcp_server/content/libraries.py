@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -75,6 +76,18 @@ def _file_content(value: Any) -> object:
     mime_type = value.mime_type or sniff(data) or "application/octet-stream"
     shown = {"base64_data": Media(data, mime_type, value.filename), "mime_type": mime_type}
     return {**shown, "filename": value.filename, "extra": value.extra}
+
+
+def _response(value: Any) -> object:
+    """A response of Starlette or FastAPI: what is in its body, or the file it names."""
+    kind = (value.media_type or value.headers.get("content-type", "")).partition(";")[0]
+    path, name = getattr(value, "path", None), getattr(value, "filename", None)
+    body = Path(path).read_bytes() if path else bytes(value.body)
+    if kind == "application/json" and not name:
+        return orjson.loads(body or b"null")
+    if kind.startswith("text/") and not path:
+        return body.decode(errors="replace")
+    return Media(body, kind or "application/octet-stream", name or (Path(path).name if path else None))
 
 
 def _array(value: Any) -> object:
@@ -167,5 +180,7 @@ _FORMS: Mapping[str, Form] = MappingProxyType(
         "pandas.core.frame.DataFrame": _frame,
         "pandas.core.series.Series": _series,
         "PIL.Image.Image": _picture,
+        "starlette.responses.FileResponse": _response,
+        "starlette.responses.Response": _response,
     }
 )

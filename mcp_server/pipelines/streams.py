@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import io
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,9 @@ import anyio.to_thread
 from pydantic_core import to_json
 
 from ..models import Json
+from .authoring import File
 from .context import Context
+from .sent import body_of
 
 _LONGEST = 4096
 """Characters of a chunk that shows an item which is no text."""
@@ -57,6 +60,8 @@ def consumed(value: Any, taker: Taker) -> Any:
     Blocks; raises what the stream raises, and `TypeError` for an async stream, which needs the event loop.
     """
     value = _inside(value)
+    if (body := body_of(value)) is not None:  # always async, whatever it was made of
+        return asyncio.run(consumed_async(body, taker))
     if inspect.isawaitable(value) or isinstance(value, AsyncIterator):
         name = type(cast(object, value)).__name__
         raise TypeError(f"a plain function gave an {name}: make it `async def`, so that it runs on the loop")
@@ -75,6 +80,7 @@ async def consumed_async(value: Any, taker: Taker) -> Any:
     if inspect.isawaitable(value):
         value = await value
     value = _inside(value)
+    value = value if (body := body_of(value)) is None else body
     if _is_stream(value):
         return await anyio.to_thread.run_sync(lambda: consumed(value, taker), abandon_on_cancel=True)
     if not isinstance(value, AsyncIterator):
@@ -124,6 +130,10 @@ class _Pieces:
             text = said.get("description") or said.get("content") or display["type"]
             self.context.log("info", str(text))
             return
+        if isinstance(item, File):  # nothing of it can be read in a stream
+            self.only_text = False
+            self.items.append(item)
+            return
         text, source = _chunk(item)
         self.only_text = self.only_text and text is not None
         self.context.chunk(_shown(item) if text is None else text, source)
@@ -132,6 +142,8 @@ class _Pieces:
     def joined(self) -> Any:
         if not self.items:
             return "" if self.text else []
+        if len(self.items) == 1 and isinstance(self.items[0], File):
+            return self.items[0]
         return "".join(self.items) if self.only_text else self.items
 
     def value(self, value: Any) -> Any:

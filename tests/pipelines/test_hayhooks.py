@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import logging
 import sys
@@ -10,11 +11,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from anyio import to_thread
 
-from mcp_server.models import Caller, Client, Run
+from mcp_server.content import render
+from mcp_server.models import Caller, Client, Event, Run
 from mcp_server.pipelines import load
 from mcp_server.pipelines.context import Context
 from mcp_server.pipelines.hayhooks import get_last_user_message, log
+
+pytestmark = pytest.mark.anyio
 
 WRAPPER = '''
 from typing import Generator, List
@@ -162,3 +167,62 @@ def test_log_lines_are_formatted_and_never_break_a_pipeline(caplog: pytest.LogCa
     ]
     assert caplog.records[-1].exc_info is not None
     assert caplog.records[0].filename == Path(__file__).name
+
+
+RESPONSES = """
+from pathlib import Path
+BINARY = "application/octet-stream"
+from fastapi import Form
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from hayhooks import BasePipelineWrapper, SSEStream
+
+def pieces():
+    yield "one "
+    yield b"two"
+
+class PipelineWrapper(BasePipelineWrapper):
+    def run_api(self, what: str = Form(...)):
+        about = {"Content-Disposition": 'attachment; filename="b.bin"'}
+        return {
+            "file": lambda: FileResponse(Path(__file__).parent / "a.csv", media_type="text/csv"),
+            "json": lambda: JSONResponse({"a": 1}),
+            "text": lambda: PlainTextResponse("plain"),
+            "bytes": lambda: Response(b"%PDF-1", media_type="application/pdf"),
+            "stream": lambda: StreamingResponse(pieces(), media_type="text/plain"),
+            "binary": lambda: StreamingResponse(iter([b"1", b"2"]), 200, about, BINARY),
+            "events": lambda: SSEStream(iter(["x", "y"])),
+        }[what]()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "media"),
+    [
+        ("file", "content[1] (text/csv, 3 bytes)", ("a.csv", "text/csv")),
+        ("json", '{"a":1}', None),
+        ("text", "plain", None),
+        ("bytes", "content[1] (application/pdf, 6 bytes)", ("file", "application/pdf")),
+        ("stream", "one two", None),
+        ("binary", None, ("b.bin", "application/octet-stream")),
+        ("events", "xy", None),
+    ],
+)
+@pytest.mark.parametrize("method", ["run_api", "run_api_async"])
+async def test_a_response_that_is_returned_is_what_it_would_send(
+    tmp_path: Path, method: str, what: str, text: str | None, media: tuple[str, str] | None
+) -> None:
+    pytest.importorskip("fastapi")
+    declared = {"run_api": "def run_api", "run_api_async": "async def run_api_async"}[method]
+    (tmp_path / "pipeline_wrapper.py").write_text(RESPONSES.replace("def run_api", declared))
+    (tmp_path / "a.csv").write_text("a;b")
+    pipeline = load("old", tmp_path)
+    events: list[Event] = []
+    value = await to_thread.run_sync(pipeline.call, {"what": what}, Context("run", Caller(), events.append))
+    content = json.loads(render(await value if inspect.isawaitable(value) else value).content)
+    shown = content[0]["text"].strip('"')
+    assert text is None or shown == text
+    found = [block["resource"] for block in content[1:]]
+    told = [(each["uri"].rpartition("/")[2], each["mimeType"]) for each in found]
+    assert told == ([media] if media else [])
+    assert bool(events) == (what in ("stream", "events"))
+    pipeline.close()
