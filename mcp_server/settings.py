@@ -30,13 +30,19 @@ from pydantic_settings import (
 )
 
 from .errors import Unusable
-from .models import Recording, Webhook
+from .models import Limits, Recording, Webhook
 
 FILE = Path("mcp-server.toml")
 DOTENV = Path(".env")
 PREFIX = "MCP_SERVER_"
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 HAYHOOKS = MappingProxyType(
-    {"folder": "HAYHOOKS_PIPELINES_DIR", "host": "HAYHOOKS_HOST", "port": "HAYHOOKS_PORT"}
+    {
+        "folder": "HAYHOOKS_PIPELINES_DIR",
+        "host": "HAYHOOKS_HOST",
+        "port": "HAYHOOKS_PORT",
+        "python_path": "HAYHOOKS_ADDITIONAL_PYTHON_PATH",
+    }
 )
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
@@ -88,6 +94,9 @@ class Settings(BaseSettings):
     )
     env: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Environment variables every pipeline may see: their names, separated by commas."
+    )
+    python_path: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders with modules that every pipeline can import, separated by commas."
     )
     shared_headers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="HTTP headers that pipelines may see: their names, separated by commas."
@@ -143,7 +152,14 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
 
     @field_validator(
-        "env", "allowed_hosts", "allowed_origins", "shared_headers", "surfaces", "toolsets", mode="before"
+        "env",
+        "allowed_hosts",
+        "allowed_origins",
+        "python_path",
+        "shared_headers",
+        "surfaces",
+        "toolsets",
+        mode="before",
     )
     @classmethod
     def _names(cls, value: object) -> object:
@@ -212,6 +228,16 @@ class Settings(BaseSettings):
             return self.state_folder() / "state.db"
         path = self.store.removeprefix("sqlite:///")
         return self.store if path == self.store else Path(path).absolute()
+
+    def limits(self) -> Limits:
+        """What a process that runs pipelines may use."""
+        return Limits(
+            threads=self.threads,
+            result=self.result_limit,
+            text=self.text_limit,
+            python_path=tuple(folder.absolute() for folder in self.python_path),
+            log_level=self.log_level,
+        )
 
     def variable(self, name: str) -> str | None:
         """What a pipeline gets for the variable `name`: the environment's value, else the one in `.env`.

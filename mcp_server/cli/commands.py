@@ -12,7 +12,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from ..errors import Unusable
-from ..settings import Settings, given
+from ..settings import LOG_FORMAT, Settings, given
 from . import listener, places
 from .leaving import refused
 
@@ -56,7 +56,7 @@ def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) ->
     if directory is not None:
         places.enter(directory)
     settings = places.checked(given(folder=folder, **flags))
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     if stdio:
         from . import stdio as serving  # the server's imports would slow down `--help` and every refusal
 

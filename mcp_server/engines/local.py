@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
@@ -24,8 +25,7 @@ log = logging.getLogger(__name__)
 
 def open_workshop(settings: Settings) -> LocalWorkshop:
     """The workshop for this process."""
-    limits = Limits(threads=settings.threads, result=settings.result_limit, text=settings.text_limit)
-    return LocalWorkshop(Workbench(limits))
+    return LocalWorkshop(Workbench(settings.limits()))
 
 
 class Workbench:
@@ -34,6 +34,7 @@ class Workbench:
     def __init__(self, limits: Limits) -> None:
         self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="pipeline")
         self._limits = limits
+        sys.path += [folder for folder in map(str, limits.python_path) if folder not in sys.path]
 
     async def load(self, member: Member) -> Pipeline | Problem:
         """Load in a thread; whatever the pipeline's code does there comes back as a problem."""

@@ -145,6 +145,10 @@ class Limits(Noun):
     """Bytes of a result with all its artifacts."""
     text: int
     """Bytes of text that a result shows; the rest becomes an artifact."""
+    python_path: tuple[Path, ...] = ()
+    """Folders whose modules pipelines can import."""
+    log_level: str = "warning"
+    """How much it logs."""
 
 
 class Status(Noun):

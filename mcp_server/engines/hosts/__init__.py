@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models import Group, Limits
+from ...models import Group
 from ...settings import Settings
 from .generation import HostsGeneration
 from .launcher import Launcher, environment, open_launcher
@@ -18,9 +18,7 @@ class HostsWorkshop:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits = Limits(
-            threads=settings.threads, result=settings.result_limit, text=settings.text_limit
-        )
+        self._limits = settings.limits()
         self._launchers: dict[tuple[str, ...], Launcher] = {}
 
     def open(self, group: Group) -> HostsGeneration:

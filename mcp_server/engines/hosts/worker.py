@@ -19,6 +19,7 @@ import orjson
 
 from ...models import Event, Limits, Member, Problem, Result, Run
 from ...pipelines import Pipeline, haystack
+from ...settings import LOG_FORMAT
 from ..calls import Call
 from ..local import Workbench
 from .frames import Kind, Wire, connect, pack_result
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 def serve(end: socket.socket, limits: Limits) -> None:
     """Work for the front until it lets go; then end the process, hanging threads and all."""
     try:
+        logging.basicConfig(level=limits.log_level.upper(), format=LOG_FORMAT)
         haystack.install()
         runner = asyncio.Runner(loop_factory=fast_loop())
         runner.run(Worker(end, limits).work())  # and never closed: that would join the threads
