@@ -183,7 +183,7 @@ class Runs:
 
     async def _commit(self, live: Live) -> None:
         """Make a run durable that goes on, with what its components did so far."""
-        if live.recorder is not None and not live.run.ended:
+        if live.recorder is not None and not live.ending:
             live.run = live.run.model_copy(update={"continues": live.recorder.continues})
             self._history.record(live.run, live.recording)
             live.recorder.keep(live.run)
@@ -270,16 +270,17 @@ class Runs:
         live.lasting = not known.cached
         return live
 
-    async def _seal(self, live: Live) -> None:
+    async def _seal(self, live: Live, run: Run) -> Run:
         """Record the end. It is durable before anyone hears of it if the id of the run is known."""
         if live.recorder is not None:
-            live.run = live.run.model_copy(update=live.recorder.told())
-        run, live.run = live.run, self.artifacts.keep(live.run)
+            run = run.model_copy(update=live.recorder.told())
+        kept = self.artifacts.keep(run)
         if not live.shared:
             self._history.record(run, live.recording)
-            return
+            return kept
         with suppress(Unavailable):  # a store that fails breaks no call; its status says so
             await self._history.commit(run, live.recording)
+        return kept
 
     def _ended(self, live: Live) -> None:
         del self._going[live.run.id]

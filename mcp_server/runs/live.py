@@ -22,8 +22,8 @@ ERROR = 500
 CANCELLED = "The run was cancelled."
 STOPPED = "The server stopped before this run ended."
 
-Seal = Callable[["Live"], Awaitable[None]]
-"""Writes down that a run has ended, before anybody hears of it."""
+Seal = Callable[["Live", Run], Awaitable[Run]]
+"""Writes down how a run has ended, before anybody hears of it; gives what is to be remembered."""
 
 
 class Live:
@@ -49,6 +49,8 @@ class Live:
         self.recording: Recording = "full"
         self.recorder: Recorder | None = None
         """Set if its components are recorded."""
+        self.ending = False
+        """True once the work is done, also while its end is being written down."""
         self._interrupted = False
         self._patience = patience
         self._turned = turned
@@ -75,7 +77,7 @@ class Live:
         while True:
             with anyio.move_on_after(within):
                 return await self.next()
-            if self.run.ended:  # it is being recorded
+            if self.ending:  # its end is being recorded
                 await self.end()
             if not self.asking:
                 return None
@@ -114,7 +116,7 @@ class Live:
     def cancel(self) -> None:
         """Stop the work; nothing happens if it has ended. Nobody hears of it any more."""
         self.listener = ignore
-        if not self.run.ended:
+        if not self.ending:
             self._task.cancel()
 
     def interrupt(self) -> None:
@@ -129,21 +131,24 @@ class Live:
             if self._interrupted and self.run.continues and self.question is None:
                 return  # another server goes on with it
             if self._interrupted:
-                self._end("failed", failure(STOPPED))
+                ended = self._end("failed", failure(STOPPED))
             else:
-                self._end("cancelled", failure(CANCELLED))
+                ended = self._end("cancelled", failure(CANCELLED))
         except ServerError as error:  # undeployed since it was found
-            self._end("failed", failure(str(error)))
+            ended = self._end("failed", failure(str(error)))
         else:
-            self._end("failed" if result.is_error else "done", result)
-        await seal(self)
+            ended = self._end("failed" if result.is_error else "done", result)
+        try:
+            ended = await seal(self, ended)
+        finally:
+            self.run = ended
 
-    def _end(self, status: RunStatus, result: Result) -> None:
-        self.question, self.listener = None, ignore
+    def _end(self, status: RunStatus, result: Result) -> Run:
+        self.question, self.listener, self.ending = None, ignore, True
         error = reason(result) if status == "failed" else None
         error = INTERRUPTED if self._interrupted and error else error
         ended = {"status": status, "result": result, "error": error, "finished": time.time()}
-        self.run = self.run.model_copy(update=ended)
+        return self.run.model_copy(update=ended)
 
     async def _hear(self, event: Event) -> Answers | None:
         if isinstance(event, Progress):
@@ -186,5 +191,6 @@ async def ignore(event: Event) -> None:
     """A listener that does not listen."""
 
 
-async def unsealed(live: Live) -> None:
+async def unsealed(live: Live, ended: Run) -> Run:
     """A seal for what is written down already."""
+    return ended
