@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -75,9 +76,22 @@ def answering(handler: Handler, stepwise: Stepwise) -> Callable[[Request], Await
             **UNCACHED,
             **given.headers,
         }
-        return JSONResponse(given.body, given.status, headers)
+        return tagged(request, JSONResponse(given.body, given.status, headers))
 
     return answer
+
+
+def tagged(request: Request, response: Response) -> Response:
+    """What was read, with the ETag of its body; 304 if the client has just that (RFC 9110 section 13.1.2)."""
+    if request.method != "GET":
+        return response
+    tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
+    response.headers["ETag"] = tag
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag not in known and "*" not in known:
+        return response
+    kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(status_code=304, headers=kept)
 
 
 async def told(request: Request, error: ServerError, caller: Caller, stepwise: Stepwise) -> Refused:

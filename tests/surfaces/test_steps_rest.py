@@ -89,6 +89,22 @@ async def posted(http: httpx.AsyncClient, path: str, **body: Any) -> dict[str, A
     return response.json()
 
 
+async def test_what_a_client_has_already_is_not_sent_again(http: httpx.AsyncClient) -> None:
+    run = await started(http)
+    for path in (f"/pipeline/{run}/status", f"/artifacts/{run}"):
+        first = await http.get(path)
+        tag = {"If-None-Match": f'"other", W/{first.headers["etag"]}'}
+        again = await http.get(path, headers=tag)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+        assert again.headers["x-pipeline-state-version"] == first.headers["x-pipeline-state-version"]
+        assert (await http.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
+    before = await http.get(f"/pipeline/{run}/status")
+    await executed(http, run)
+    tag = {"If-None-Match": before.headers["etag"]}
+    assert (await http.get(f"/pipeline/{run}/status", headers=tag)).status_code == 200
+
+
 async def test_the_workflow_of_the_seed_runs(http: httpx.AsyncClient) -> None:
     start = await http.post(
         "/pipeline/start", json={"pipeline_path": "pipelines/tech-article.yaml", "user_inputs": INPUTS}
