@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import Connection, update
 
 from mcp_server.catalog import Catalog
 from mcp_server.engines.routing import RoutingEngine
@@ -20,11 +22,14 @@ from mcp_server.stepwise import Choice, Stepwise, Wish
 from mcp_server.stepwise.exporting import bring, exported
 from mcp_server.stepwise.moves import begun
 from mcp_server.store.history import History
+from mcp_server.store.retention import remove
+from mcp_server.store.run_tables import runs
 from mcp_server.store.tree import Execution, Kept, Tree, Walk
 
 pytestmark = pytest.mark.anyio
 
 LIMIT = 20.0
+MONTH = 30 * 86400.0
 ADA, BOB = Caller(name="ada"), Caller(name="bob")
 MOCK = "haystack.components.generators.chat.mock.MockChatGenerator"
 ARTICLE = f"""
@@ -421,3 +426,24 @@ async def test_a_text_that_is_no_export_makes_no_run(site: Site, old: str, new: 
         assert old in text
         with pytest.raises(ServerError, match=told):
             await bring(here.stepwise, ADA, text.replace(old, new, 1).encode())
+
+
+async def test_a_run_that_nobody_moves_any_more_goes_as_old_ones_do(site: Site) -> None:
+    async with opened(site) as server:
+        walks = [await server.start() for _ in range(3)]
+        forgotten, moved, young = (walk.id for walk in walks)
+        await server.step(moved)
+
+        def age(connection: Connection) -> None:
+            for run in (forgotten, moved):
+                connection.execute(
+                    update(runs).where(runs.c.id == run).values(started=time.time() - 2 * MONTH)
+                )
+
+        await server.history.change(age)
+        for days, left in ((90, {forgotten, moved, young}), (30, {moved, young})):
+            journal = server.history
+            newest = young + "f"
+            while await journal.change(lambda connection: remove(connection, newest, days)):  # noqa: B023
+                pass
+            assert {walk for walk in (forgotten, moved, young) if await journal.find(walk)} == left

@@ -144,8 +144,11 @@ class History:
     async def trim(self) -> None:
         """Remove what is too much."""
         before = await self._read(lambda journal: journal.surplus(self._kept))
+        days = self._kept.days
         while before and not self._leaving.is_set():
-            if not await self._writer.commit(lambda journal, connection: journal.remove(connection, before)):
+            if not await self._writer.commit(
+                lambda journal, connection: journal.remove(connection, before, days)
+            ):
                 return
 
     async def sweep(self) -> None:

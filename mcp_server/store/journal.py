@@ -129,9 +129,9 @@ class Journal:
         """See `step_queries.add`."""
         step_queries.add(connection, run, self._instance.id, step)
 
-    def remove(self, connection: Connection, before: str) -> int:
+    def remove(self, connection: Connection, before: str, days: float | None) -> int:
         """See `retention.remove`."""
-        return remove(connection, before)
+        return remove(connection, before, days)
 
     def sweep(self, connection: Connection) -> None:
         """Remove the files of artifacts that are gone."""

@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Connection, delete, func, select
 
 from . import Retention
-from .run_tables import runs
+from .run_tables import executions, runs
 
 AT_ONCE = 500
 """Runs removed in one transaction, so that writing never waits long."""
@@ -19,14 +19,26 @@ def surplus(connection: Connection, kept: Retention) -> str | None:
     return max((each for each in found if each), default=None)
 
 
-def remove(connection: Connection, before: str) -> int:
-    """Remove some of the runs that ended up to this id, with what they left. Gives how many.
+def remove(connection: Connection, before: str, days: float | None) -> int:
+    """Remove some of the runs up to this id that are over, with what they left. Gives how many.
 
-    What a younger run was made from stays, for it shares its past.
+    What a younger run was made from stays, for it shares its past. A step-wise run that nobody moved for
+    `days` is over too.
     """
     younger = runs.alias()
+    over = runs.c.finished.is_not(None)
+    if days is not None:
+        since = time.time() - days * 86400
+        moved = (executions.c.run == runs.c.id) & (
+            func.coalesce(executions.c.finished, executions.c.started) > since
+        )
+        over |= (
+            (runs.c.instance == "")
+            & (runs.c.started <= since)
+            & ~select(executions.c.id).where(moved).exists()
+        )
     used = select(younger.c.id).where(younger.c.parent == runs.c.id).exists()
-    old = select(runs.c.id).where(runs.c.id <= before, runs.c.finished.is_not(None), ~used)
+    old = select(runs.c.id).where(runs.c.id <= before, over, ~used)
     some = connection.scalars(old.order_by(runs.c.id).limit(AT_ONCE)).all()
     connection.execute(delete(runs).where(runs.c.id.in_(some)))
     return len(some)
