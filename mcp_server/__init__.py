@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .pipelines.headers import Header
     from .pipelines.published import completion, prompt, resource
     from .pipelines.questions import Answer, Form, Link, Roots, Sampling
+    from .pipelines.uploads import UploadFile
     from .server import Server
     from .settings import Settings
 
@@ -45,6 +46,7 @@ __all__ = [
     "ServerError",
     "Settings",
     "Text",
+    "UploadFile",
     "__version__",
     "completion",
     "create_app",
@@ -74,6 +76,7 @@ _HOMES = MappingProxyType(
         "ServerError": ".errors",
         "Settings": ".settings",
         "Text": ".content.blocks",
+        "UploadFile": ".pipelines.uploads",
         "completion": ".pipelines.published",
         "create_app": ".app",
         "prompt": ".pipelines.published",

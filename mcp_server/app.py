@@ -95,6 +95,7 @@ def guard(server: Server) -> Middleware:
         host=settings.host,
         hosts=settings.allowed_hosts,
         origins=settings.allowed_origins,
+        uploads=settings.upload_limit,
         opened=lambda: server.opened,
     )
 

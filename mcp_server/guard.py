@@ -26,6 +26,9 @@ WEB_SCHEMES = {"ws": "http", "wss": "https"}
 POLICY = 1008
 """Code of a websocket that is closed because it was not allowed (RFC 6455 section 7.4.1)."""
 CLOSED = "The server is not open: whoever mounts it must take over its lifespan (lifespan=app.lifespan)."
+FORM = "multipart/form-data"
+UPLOADS = re.compile(r"/run/?$")
+"""The paths of routes that take files."""
 SIZE = re.compile(r"[0-9]{1,10}")
 TIME = "X-Processing-Time-Ms"
 IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -45,11 +48,13 @@ class Guard:
         host: str,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
+        uploads: int = BODY_LIMIT,
         opened: Callable[[], bool] = lambda: True,
     ) -> None:
         self._app = app
         self._names = {*LOOPBACK, f"[{host}]" if ":" in host else host.lower()}
         self._hosts = {each.lower() for each in hosts}
+        self._uploads = uploads
         self._opened = opened
         self._origins = {each.lower().rstrip("/") for each in origins}
 
@@ -67,7 +72,7 @@ class Guard:
             headers = RETRY_AFTER if fault[0] == 503 else {}
             await error_response(Request(scope), *fault, headers)(scope, receive, send)
         else:
-            await self._app(scope, limited(receive), labelled(send, identity))
+            await self._app(scope, limited(receive, self._limit(scope)), labelled(send, identity))
 
     def _fault(self, scope: Scope) -> tuple[int, str] | None:
         """The status and reason to refuse with."""
@@ -79,11 +84,15 @@ class Guard:
             return 421, "The Host header does not name this server; --allowed-hosts adds names."
         if origins and origins[0] not in self._origins | pages(allowed):
             return 403, "Pages of this origin may not call this server; --allowed-origins adds origins."
-        if any(
-            not SIZE.fullmatch(size) or int(size) > BODY_LIMIT for size in values(scope, b"content-length")
-        ):
-            return 413, too_large()
+        limit = self._limit(scope)
+        if any(not SIZE.fullmatch(size) or int(size) > limit for size in values(scope, b"content-length")):
+            return 413, too_large(limit)
         return None if self._opened() else (503, CLOSED)
+
+    def _limit(self, scope: Scope) -> int:
+        """Bytes that the body may have: more where a form is taken, whose files go to disk."""
+        is_form = any(value.startswith(FORM) for value in values(scope, b"content-type"))
+        return self._uploads if is_form and UPLOADS.search(scope["path"]) else BODY_LIMIT
 
     def _allowed(self, scope: Scope) -> set[str]:
         """The values of Host that mean this server, at the port where the request came in."""
@@ -116,7 +125,7 @@ def request_id(scope: Scope) -> str:
     return given[0] if given and IDENTITY.fullmatch(given[0]) else os.urandom(12).hex()
 
 
-def limited(receive: Receive) -> Receive:
+def limited(receive: Receive, limit: int) -> Receive:
     """A `receive` that refuses a body which grows beyond the limit while it comes in."""
     size = 0
 
@@ -124,8 +133,8 @@ def limited(receive: Receive) -> Receive:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
-        if size > BODY_LIMIT:
-            raise HTTPException(413, too_large())
+        if size > limit:
+            raise HTTPException(413, too_large(limit))
         return message
 
     return count
@@ -145,6 +154,6 @@ def labelled(send: Send, identity: str) -> Send:
     return label
 
 
-def too_large() -> str:
+def too_large(limit: int) -> str:
     """The reason for 413."""
-    return f"The body is larger than {BODY_LIMIT} bytes."
+    return f"The body is larger than {limit} bytes."

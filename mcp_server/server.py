@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from anyio import to_thread
+
 from .catalog import Catalog
 from .engines.routing import RoutingEngine
 from .runs import Runs
@@ -56,6 +58,7 @@ class Server:
     async def __aenter__(self) -> Server:
         await self._stack.enter_async_context(self.history)
         await self._stack.enter_async_context(self.webhooks)
+        await to_thread.run_sync(self.runs.uploads.open)
         await self._stack.enter_async_context(self.engine)
         await self._stack.enter_async_context(self.catalog)
         await self._stack.enter_async_context(self.stepwise)
@@ -67,3 +70,4 @@ class Server:
         self.opened = False
         await self.runs.close()
         await self._stack.aclose()
+        await to_thread.run_sync(self.runs.uploads.close)

@@ -146,6 +146,7 @@ class Settings(BaseSettings):
     partial_results: bool = Field(
         False, description="Send streamed text as partial results to clients that ask so; an experiment."
     )
+    upload_limit: int = Field(100 * 1024 * 1024, ge=0, description="Bytes a form with files may have.")
     drain_timeout: float = Field(
         20.0, ge=0, description="Seconds that calls in flight get when the server stops."
     )

@@ -92,6 +92,8 @@ class Call:
             return self._done(await work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
+        finally:
+            self._context.closing.close()
 
     def _block(self, work: Work) -> Result:
         try:

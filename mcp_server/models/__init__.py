@@ -20,7 +20,7 @@ from .events import (
     Tokens,
 )
 from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
-from .runs import Artifact, Caller, Client, Fault, Replay, Result, Run
+from .runs import Artifact, Caller, Client, Fault, Replay, Result, Run, Upload
 
 __all__ = [
     "CALLS",
@@ -60,6 +60,7 @@ __all__ = [
     "StepDone",
     "TaskUse",
     "Tokens",
+    "Upload",
     "Verb",
     "Version",
     "Webhook",

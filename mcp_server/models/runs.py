@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,17 @@ class Caller(Noun):
     origin: str = "mcp"
 
 
+class Upload(Noun):
+    """A file that came with a call, on disk until the run has ended. Only the server makes one."""
+
+    name: str
+    """As it was sent, but always relative and inside: `docs/a.txt`."""
+    mime_type: str | None = None
+    path: Path
+    address: str = ""
+    """What stands for it in the arguments; equal for equal content."""
+
+
 class Client(Noun):
     """The program the caller uses: what it can do, and what it sent along."""
 
@@ -27,6 +39,8 @@ class Client(Noun):
     """MCP's ClientCapabilities in wire form."""
     headers: Mapping[str, str] = Field(default_factory=dict)
     """The HTTP headers that pipelines may see, by lower-case name."""
+    uploads: Mapping[str, Upload] = Field(default_factory=dict)
+    """The files that came with the call, by address."""
 
 
 class Fault(Noun):

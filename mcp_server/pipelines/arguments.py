@@ -10,10 +10,12 @@ import binascii
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace, UnionType
+from pathlib import Path, PurePath
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +33,7 @@ from .context import Context
 from .faults import called, written_in
 from .headers import header_problem
 from .portable import Quiet, portable
+from .uploads import ADDRESSES, is_upload_file, sent
 
 _LONGEST = 480
 """Characters of a refusal; the rest of the answer to a caller is small."""
@@ -186,23 +189,50 @@ def _from_client(hint: Any) -> Any:
     """The type as pydantic decodes it from JSON. Raises `ValueError` for one that no client can give."""
     from .sockets import expressible  # imports haystack, which the front process must not
 
-    return _bytes_as_base64(expressible(hint))
+    return expressible(_with_files(hint))
 
 
-def _bytes_as_base64(hint: Any) -> Any:
+def _with_files(hint: Any) -> Any:
+    """The type with bytes, paths and uploaded files replaced by what a client gives for them."""
     if hint is bytes:
         return _BASE64
+    if hint in _PATHS or is_upload_file(hint):
+        return _file(hint)
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return Annotated[(_bytes_as_base64(parts[0]), *hint.__metadata__)]
-    if bytes not in parts and not any(get_args(part) for part in parts):
+        return Annotated[(_with_files(parts[0]), *hint.__metadata__)]
+    if not parts or origin is Literal:
         return hint
     if origin in (Union, UnionType):
-        return Union[tuple(map(_bytes_as_base64, parts))]  # noqa: UP007 - the arms are only known here
-    return hint if origin is Literal else origin[tuple(map(_bytes_as_base64, parts))]
+        return Union[tuple(map(_with_files, _safe(parts)))]  # noqa: UP007 - the arms are only known here
+    made = tuple(map(_with_files, parts))
+    return hint if made == parts else origin[made]
+
+
+def _safe(arms: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without what a client must not use: beside a path, a plain string is a path too."""
+    if not any(arm in _PATHS for arm in arms):
+        return arms
+    texts = (str, NoneType, *_PATHS)
+    others = any(arm not in texts for arm in arms)
+    return tuple(arm for arm in arms if arm is not str and not (others and arm in _PATHS))
+
+
+def _file(hint: Any) -> Any:
+    from .values import FileInput  # imports haystack, which the front process must not
+
+    def made(given: FileInput) -> Any:
+        return given.path() if hint in _PATHS else given.lent(hint)
+
+    return Annotated[FileInput, AfterValidator(made)]
+
+
+_PATHS = (Path, PurePath)
 
 
 def _base64(given: Any) -> Any:
+    if isinstance(given, str) and given.startswith(ADDRESSES):
+        return sent(given).path.read_bytes()
     try:
         return base64.b64decode(given, validate=True) if isinstance(given, str) else given
     except binascii.Error as error:

@@ -13,6 +13,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from ..models import Json
+from .uploads import sent
 
 _PLAIN = "text/plain"
 _BINARY = "application/octet-stream"
@@ -113,12 +114,13 @@ class File:
 
 _WIRE: Json = {
     "type": "object",
-    "description": "A file: its text in `text`, or its bytes in base64 in `data`.",
+    "description": "A file: its text in `text`, its bytes in base64 in `data`, or its address in `uri`.",
     "properties": {
         "name": {"type": "string", "description": "File name, without a folder."},
         "mime_type": {"type": "string", "description": "Its type; guessed from the name if left out."},
         "text": {"type": "string", "description": "The content of a text file."},
         "data": {"type": "string", "description": "The content of any file, in base64."},
+        "uri": {"type": "string", "description": "Address of an artifact of a run, `run://…`."},
     },
     "additionalProperties": False,
 }
@@ -130,8 +132,10 @@ def _decoded(given: Any) -> File:
         return given
     wire = cast(Json, given) if isinstance(given, dict) else {}
     if not _fits(wire):
-        raise ValueError("a file is an object with `text` or base64 `data`, and maybe `name` and `mime_type`")
-    content = wire["text"].encode() if "text" in wire else _bytes(wire["data"])
+        raise ValueError(
+            "a file is an object with `text`, base64 `data` or `uri`, and maybe `name` and `mime_type`"
+        )
+    content = _content(wire)
     name = wire.get("name", "").replace("\\", "/").rpartition("/")[2] or "file"
     fallback = _PLAIN if "text" in wire else _BINARY
     return File(name, content, wire.get("mime_type") or mimetypes.guess_type(name)[0] or fallback)
@@ -139,9 +143,14 @@ def _decoded(given: Any) -> File:
 
 def _fits(given: Json) -> bool:
     known = given.keys() <= _WIRE["properties"].keys()
-    return (
-        known and ("text" in given) != ("data" in given) and all(isinstance(v, str) for v in given.values())
-    )
+    one = len(given.keys() & {"text", "data", "uri"}) == 1
+    return known and one and all(isinstance(value, str) for value in given.values())
+
+
+def _content(wire: Json) -> bytes:
+    if "uri" in wire:
+        return sent(wire["uri"]).path.read_bytes()
+    return wire["text"].encode() if "text" in wire else _bytes(wire["data"])
 
 
 def _bytes(data: str) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack
 from contextvars import ContextVar
 from mimetypes import guess_type
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from ..models import (
     Progress,
     Response,
     Run,
+    Upload,
 )
 from .questions import Ask, Form, Link, Roots, Sampling
 from .rounds import Rounds, rounds, settled, settled_later
@@ -83,6 +85,8 @@ class Context:
         self._stopped = False
         self.artifacts: dict[str, Artifact] = {}
         """What the run leaves beside its result, by name."""
+        self.closing = ExitStack()
+        """What is closed when the run has ended."""
 
     @classmethod
     def of(
@@ -95,6 +99,10 @@ class Context:
     def headers(self) -> Mapping[str, str]:
         """The request's HTTP headers that the operator lets pipelines see, by lower-case name."""
         return self._client.headers
+
+    def upload(self, address: str) -> Upload | None:
+        """The file that came with the call under an address."""
+        return self._client.uploads.get(address)
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the run is: `done` of `total`, in any unit, rising; only finite numbers are sent."""

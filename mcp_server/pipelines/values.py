@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from haystack.dataclasses import ByteStream, ChatMessage, Document
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..models import Json
+from .uploads import lent, placed, sent
 
 
 class FileInput(BaseModel):
-    """A file: its text in `text`, or its bytes in base64 in `data`."""
+    """A file: its text in `text`, its bytes in base64 in `data`, or its address in `uri`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -22,19 +24,37 @@ class FileInput(BaseModel):
     mime_type: str | None = Field(None, description="Its type; guessed from the name if left out.")
     text: str | None = None
     data: str | None = Field(None, json_schema_extra={"contentEncoding": "base64"})
+    uri: str | None = Field(None, description="Address of an artifact of a run, `run://…`.")
     meta: Json = Field(default_factory=dict, description="What is known about it.")
 
     def made(self) -> ByteStream:
-        """The bytes, never read from a path. The name becomes `file_path`, where Haystack looks for one.
-
-        Raises `ValueError` if it is not just one of text and data.
-        """
-        if (self.text is None) == (self.data is None):
-            raise ValueError("give either `text` or base64 `data`")
-        name = (self.name or "").replace("\\", "/").rpartition("/")[2]
+        """The bytes. The name becomes `file_path`, where Haystack looks for one. Raises `ValueError`."""
+        source, name = self._source(), self._name()
+        content = source if isinstance(source, bytes) else source.read_bytes()
         meta = {**self.meta, "file_path": name} if name else self.meta
-        mime_type = self.mime_type or mimetypes.guess_type(name)[0]
-        return ByteStream(self._content(), meta=meta, mime_type=mime_type)
+        return ByteStream(content, meta=meta, mime_type=self._type())
+
+    def path(self) -> Path:
+        """A file that is there while the call runs. Raises `ValueError`."""
+        source = self._source()
+        return source if isinstance(source, Path) else placed(self._name(), source)
+
+    def lent(self, kind: type[Any]) -> Any:
+        """The file, open, as `kind` of UploadFile. Raises `ValueError`."""
+        return lent(kind, self.name or "file", self._type(), self._source())
+
+    def _name(self) -> str:
+        """Its name without folders."""
+        return (self.name or "").replace("\\", "/").rpartition("/")[2]
+
+    def _type(self) -> str | None:
+        return self.mime_type or mimetypes.guess_type(self._name())[0]
+
+    def _source(self) -> Path | bytes:
+        """Where the content is: a path only of a file that came with the call."""
+        if sum(each is not None for each in (self.text, self.data, self.uri)) != 1:
+            raise ValueError("give either `text` or base64 `data`, or the `uri` of a file")
+        return self._content() if self.uri is None else sent(self.uri).path
 
     def _content(self) -> bytes:
         if self.data is None:

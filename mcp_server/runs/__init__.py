@@ -6,6 +6,7 @@ batches     one pipeline, many inputs
 recorder    what a run tells of its components while it goes, kept
 steps       runs whose components are recorded: gone on with, forked, rewound, shown
 past        what runs were: read from history, as callers may see it
+uploads     files that came with calls
 cache       what calls gave, given again for a while
 """
 
@@ -31,6 +32,7 @@ from .leaving import leave
 from .live import Live, ignore, unsealed
 from .past import Past
 from .recorder import Recorder, Work, recorder_of
+from .uploads import Supplied, Uploads
 
 __all__ = ["Live", "Runs", "ignore", "new_id"]
 
@@ -43,7 +45,7 @@ class Runs:
 
     def __init__(self, catalog: Catalog, engine: Runner, settings: Settings, history: History) -> None:
         self._catalog = catalog
-        self._engine = engine
+        self.uploads = Uploads(settings.state_folder() / "uploads")
         self._settings = settings
         self._history = history
         self.turned: Watch = untold
@@ -54,6 +56,7 @@ class Runs:
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
+        self._engine = Supplied(engine, self.uploads, self.past.part)
 
     async def start(
         self,

@@ -225,12 +225,11 @@ def test_a_parameter_without_annotation_is_named_with_its_line() -> None:
 
 
 def test_a_type_no_client_can_give_is_refused() -> None:
-    def by_path(path: Path) -> None: ...
     def by_function(function: Callable[[int], int]) -> None: ...
     def by_position(a: int, /) -> None: ...
     def by_nothing(a: Missing) -> None: ...
 
-    for function in (by_path, by_function, by_position, by_nothing):
+    for function in (by_function, by_position, by_nothing):
         with pytest.raises(Broken) as caught:
             made(function)
         assert caught.value.problem.line

@@ -299,7 +299,7 @@ async def test_bodies_that_are_no_json_object_are_refused(
 
 async def test_other_methods_are_told_which_are_allowed(http: httpx.AsyncClient) -> None:
     wrong = await http.get("/echo/run")
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "OPTIONS, POST")
+    assert (wrong.status_code, {*wrong.headers["allow"].split(", ")}) == (405, {"OPTIONS", "POST"})
     assert wrong.json()["error"]["type"] == "method_not_allowed_error"
     asked = await http.options("/echo/run")
     assert (asked.status_code, asked.headers["allow"]) == (204, "OPTIONS, POST")

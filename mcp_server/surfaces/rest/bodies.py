@@ -23,10 +23,10 @@ KEY_LIMIT = 256
 
 async def json_object(request: Request) -> Json:
     """The body; nothing is an empty object. Raises `Invalid`, and HTTP's 415 for a type other than JSON."""
-    body = await request.body()
     kind = media_type(request)
-    if body and kind and kind != "application/json" and not kind.endswith("+json"):
+    if has_body(request) and kind and kind != "application/json" and not kind.endswith("+json"):
         raise HTTPException(415, "Send the body as application/json.")
+    body = await request.body()
     try:
         given: Any = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:
@@ -43,6 +43,11 @@ async def parsed(request: Request, model: type[B]) -> B:
     except ValidationError as error:
         faults = (f"`{'.'.join(map(str, each['loc']))}`: {each['msg']}" for each in error.errors()[:SHOWN])
         raise Invalid("; ".join(faults)[:FAULT_LIMIT]) from None
+
+
+def has_body(request: Request) -> bool:
+    """True if the request says that it has one."""
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 def media_type(request: Request) -> str:
