@@ -29,7 +29,8 @@ def get_content(message: Any) -> str:
     content = _field(message, "content")
     if not isinstance(content, list):
         return content or ""
-    return "\n".join(part["text"] for part in cast(list[Json], content) if isinstance(part.get("text"), str))
+    texts = [_field(part, "text") for part in cast(list[Any], content)]
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def get_last_user_input_text(input_items: Sequence[Json]) -> str | None:
@@ -104,7 +105,7 @@ def _part(part: Json) -> Json:
         case "input_file":
             return {"type": "file", "file": {key: part[key] for key in part if key != "type"}}
         case kind if kind in _TEXTS:
-            return {"type": "text", "text": part.get("text") or ""}
+            return {"type": "text", "text": str(part.get("text") or "")}
         case _:
             return part
 

@@ -235,7 +235,7 @@ async def test_a_response_is_whole_or_comes_as_events(client: openai.AsyncOpenAI
         assert (await stream.get_final_response()).output_text == "I will look."
 
 
-@pytest.mark.parametrize("model", ["nowhere", "steps", "echo@7", "echo@x"])
+@pytest.mark.parametrize("model", ["nowhere", "steps", "echo@7", "echo@x", "echo@"])
 async def test_what_is_no_model_is_not_found(client: openai.AsyncOpenAI, model: str) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         await client.chat.completions.create(model=model, messages=HELLO)
@@ -259,6 +259,11 @@ async def test_a_model_may_name_its_version(client: openai.AsyncOpenAI) -> None:
         ("/v1/chat/completions", {"model": "echo", "messages": HELLO, "stream": "yes"}, "stream"),
         ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "system", "content": "x"}]}, None),
         ("/v1/chat/completions", {"model": "generator", "messages": [{"role": "user"}]}, None),
+        ("/v1/chat/completions", {"model": "echo", "messages": [{"content": "x"}]}, "messages"),
+        ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": 5}]}, "messages"),
+        ("/v1/chat/completions", {"model": "echo", "messages": [{"role": "u", "content": [5]}]}, "messages"),
+        ("/v1/responses", {"model": "echo", "input": [{"role": "user", "content": [None]}]}, "input"),
+        ("/v1/responses", {"model": "echo", "input": [{"role": "user", "content": [{"text": 5}]}]}, None),
         ("/v1/chat/completions", [], None),
         ("/v1/responses", {"model": "echo"}, "input"),
         ("/v1/responses", {"model": "echo", "input": ""}, "input"),

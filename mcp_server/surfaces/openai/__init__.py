@@ -21,8 +21,10 @@ from .errors import answering
 from .models import Models
 from .responses import Responses
 
-MESSAGES: Json = {"type": "array", "minItems": 1, "items": OBJECT}
-ITEMS: Json = {"anyOf": [TEXT, MESSAGES]}
+CONTENT: Json = {"anyOf": [TEXT, {"type": "array", "items": OBJECT}, {"type": "null"}]}
+ITEM: Json = {"type": "object", "properties": {"role": TEXT, "content": CONTENT}}
+MESSAGES: Json = {"type": "array", "minItems": 1, "items": ITEM | {"required": ["role"]}}
+ITEMS: Json = {"anyOf": [TEXT | {"minLength": 1}, {"type": "array", "minItems": 1, "items": ITEM}]}
 MEDIA = ("application/json", "text/event-stream")
 
 

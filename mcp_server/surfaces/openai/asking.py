@@ -72,8 +72,8 @@ async def found(server: Server, model: str) -> tuple[Serving, int | None]:
 
     Raises `Refused` if there is none, or if it takes no chats.
     """
-    name, _, number = model.partition("@")
-    if number and not (number.isascii() and number.isdecimal() and len(number) < 10):
+    name, at, number = model.partition("@")
+    if at and not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise unknown_model(model)
     version = int(number) if number else None
     try:
@@ -86,12 +86,19 @@ async def found(server: Server, model: str) -> tuple[Serving, int | None]:
     return entry, version
 
 
-def objects(given: object, param: str) -> list[Json]:
-    """The objects of a list that may not be empty. Raises `Refused`."""
-    items = cast(list[Any], given) if isinstance(given, list) else []
+def check(conversation: object, param: str) -> None:
+    """Raise `Refused` for what is no list of messages or items, each with a text or parts."""
+    items = cast(list[Any], conversation) if isinstance(conversation, list) else []
     if not items or not all(isinstance(item, dict) for item in items):
         raise Refused(400, f"`{param}` must be a list of objects that is not empty.", param)
-    return items
+    for place, item in enumerate(cast(list[Json], items)):
+        content = item.get("content")
+        parts = cast(list[Any], content) if isinstance(content, list) else []
+        if not isinstance(content, str | list | None) or not all(isinstance(part, dict) for part in parts):
+            where = f"`{param}[{place}].content`"
+            raise Refused(400, f"{where} must be a text, a list of objects, or null.", param)
+        if param == "messages" and not isinstance(item.get("role"), str):
+            raise Refused(400, f"`{param}[{place}].role` must be a text.", param)
 
 
 def flag(body: Json, name: str) -> bool:

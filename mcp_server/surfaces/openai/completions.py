@@ -15,7 +15,7 @@ from ..operations import as_json
 from ..rest.answers import RUN_ID
 from ..rest.bodies import json_object
 from ..sse import beat
-from .asking import BEAT, Message, ask, flag, message_of, objects
+from .asking import BEAT, Message, ask, check, flag, message_of
 from .errors import fault
 
 
@@ -36,7 +36,7 @@ class Completions:
         return await self._answered(request, name, await json_object(request) | {"model": name})
 
     async def _answered(self, request: Request, model: object, body: Json) -> Response:
-        objects(body.get("messages"), "messages")
+        check(body.get("messages"), "messages")
         streams = flag(body, "stream")
         heard = await ask(self._server, request, model, body)
         told = Told(heard, str(model), _wants_usage(body))

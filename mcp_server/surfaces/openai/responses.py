@@ -14,7 +14,7 @@ from ..operations import as_json
 from ..rest.answers import RUN_ID
 from ..rest.bodies import json_object
 from ..sse import beat
-from .asking import BEAT, Message, ask, flag, message_of, objects
+from .asking import BEAT, Message, ask, check, flag, message_of
 from .errors import FAILED, Refused, fault
 from .items import MESSAGE, REASONING, Items, call_item, text_item
 
@@ -33,7 +33,7 @@ class Responses:
         body = await json_object(request)
         given = body.get("input")
         if not isinstance(given, str) or not given:
-            objects(given, "input")
+            check(given, "input")
         streams = flag(body, "stream")
         heard = await ask(self._server, request, body.get("model"), body)
         told = Told(heard, body)
