@@ -124,6 +124,17 @@ async def answers(url: str) -> None:
         await until(up, START_LIMIT)
 
 
+async def loaded(url: str) -> None:
+    """Wait until every pipeline has come up, or failed."""
+    async with httpx.AsyncClient(trust_env=False, timeout=START_LIMIT) as client:
+
+        async def settled() -> bool:
+            details = (await client.get(f"{url}/status")).json()["details"]
+            return bool(details) and all(each["status"] != "loading" for each in details)
+
+        await until(settled, START_LIMIT)
+
+
 async def stop(process: asyncio.subprocess.Process) -> None:
     """End the process: ask first, then kill."""
     if process.returncode is None:

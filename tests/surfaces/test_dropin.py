@@ -12,7 +12,7 @@ import openai
 import pytest
 import requests
 from anyio import to_thread
-from clients import Served, serve
+from clients import Served, loaded, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +109,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         (folder / path).write_text(text)
     (shared / "shared_code.py").write_text("greeting = 'Well: '\n")
     async with serve(folder, "--python-path", str(shared), "--log-level", "info") as running:
+        await loaded(running.url)
         yield running
 
 

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 from anyio import to_thread
-from clients import Served, serve, until
+from clients import Served, loaded, serve, until
 
 from .conftest import WRAPPERS, wrapper
 
@@ -91,6 +91,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         "    init_parameters: {}\nconnections: []\n"
     )
     async with serve(folder) as running:
+        await loaded(running.url)
         yield running
 
 
