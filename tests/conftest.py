@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import tempfile
 from collections.abc import Iterator
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "false"
 
 import postgresql
 import pytest
+
+USER_DATA = tempfile.TemporaryDirectory(prefix="mcp-server-", ignore_cleanup_errors=True)
+atexit.register(USER_DATA.cleanup)
+os.environ["XDG_DATA_HOME"] = USER_DATA.name  # where a running server says that it is there
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

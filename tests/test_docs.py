@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import click
 import pytest
 from clients import serve
@@ -43,7 +46,16 @@ def displayed(default: object) -> str:
     return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
 
 
-@pytest.mark.parametrize("command", sorted(program.commands))
+def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    """Every command by what is typed for it."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        inner = commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else {}
+        found |= inner or {f"{prefix}{name}": command}
+    return found
+
+
+@pytest.mark.parametrize("command", sorted(commands(program)))
 def test_every_command_is_shown(command: str) -> None:
     assert f"mcp-server {command}" in README
 
@@ -51,10 +63,11 @@ def test_every_command_is_shown(command: str) -> None:
 def test_every_flag_that_is_no_setting_is_explained() -> None:
     flags = {
         flag
-        for command in program.commands.values()
+        for command in commands(program).values()
         for parameter in command.params
         if isinstance(parameter, click.Option) and parameter.name not in Settings.model_fields
         for flag in parameter.opts
+        if flag.startswith("--")
     }
     assert {flag for flag in flags if f"`{flag}" not in README} <= {"--directory"}  # shown as -C
 
@@ -145,6 +158,24 @@ async def test_the_calls_in_the_readme_are_answered_as_it_says(title: str, tmp_p
             else:
                 assert not result.is_error, text
                 assert_holds(result.structured_content, json.loads(shown))
+
+
+@pytest.mark.anyio
+async def test_the_commands_in_the_readme_print_what_it_says(tmp_path: Path) -> None:
+    deploy(tmp_path, "greet", "Write a pipeline")
+    shown = re.findall(
+        r"^\$ mcp-server (.*)\n((?:(?!\$|```).*\n)*)", section("From the command line"), re.MULTILINE
+    )
+    assert shown
+    async with serve(tmp_path) as served:
+        for words, output in shown:
+            command = [sys.executable, "-m", "mcp_server", *shlex.split(words), "--url", served.url]
+            answer = await anyio.run_process(command, check=False)
+            text = (answer.stdout + answer.stderr).decode()
+            if "--json" in words:
+                assert_holds(json.loads(text), json.loads(output))
+            else:
+                assert text == output.rstrip() + "\n"
 
 
 @pytest.mark.anyio

@@ -34,7 +34,7 @@ def tools(statuses: Iterable[Status]) -> str:
     """The tools that serve; then those that do not, each with its reason."""
     known = sorted(statuses, key=lambda status: status.name)
     width = max((len(status.name) for status in known), default=0)
-    serving = [_line(s, width, _first_sentence(s.description or "")) for s in known if s.status == "running"]
+    serving = [_line(s, width, first_sentence(s.description or "")) for s in known if s.status == "running"]
     resting = [_line(s, width, _reason(s)) for s in known if s.status != "running"]
     parts = ["\n".join(["Tools", *(serving or ["  none yet"])])]
     if resting:
@@ -86,7 +86,7 @@ def _reason(status: Status) -> str:
     return f"{status.status}: {_plain(status.error)}" if status.error else status.status
 
 
-def _first_sentence(text: str) -> str:
+def first_sentence(text: str) -> str:
     """Up to the first full stop, in one line, at most `LONGEST` characters."""
     sentence = re.split(r"(?<=[.!?])\s|\n\s*\n", text.strip(), maxsplit=1)[0]
     plain = _plain(sentence)

@@ -13,18 +13,22 @@ from pydantic.fields import FieldInfo
 
 from ..errors import Unusable
 from ..settings import LOG_FORMAT, Settings, given
-from . import listener, places
+from . import listener, pipelines, places
 from .leaving import refused
+from .runs import runs
 
 DISTRIBUTION = "haystack-mcp-server"
 
 
 def start() -> None:
-    """Run the command line and exit. Every refusal is one line on stderr and status 2; never a traceback."""
+    """Run the command line and exit. What goes wrong is one line on stderr, never a traceback.
+
+    Status 1: what the command was to do failed. Status 2: it could not begin.
+    """
     try:
         status = program.main(prog_name="mcp-server", standalone_mode=False)
     except click.ClickException as error:
-        sys.exit(refused(error.format_message()))
+        sys.exit(refused(error.format_message(), error.exit_code))
     except Unusable as error:
         sys.exit(refused(str(error)))
     except (click.Abort, KeyboardInterrupt):
@@ -115,3 +119,9 @@ def _metavar(annotation: Any) -> str:
 
 
 run.params.extend(_flag(name, field) for name, field in Settings.model_fields.items() if name != "folder")
+
+
+for command in (pipelines.status, pipelines.pipeline, runs, pipelines.call):
+    program.add_command(command)
+for name in ("list", "deploy-yaml", "undeploy"):
+    program.add_command(pipelines.pipeline.commands[name])  # Hayhooks' short forms

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
 
 import anyio
@@ -92,6 +92,7 @@ class Front(uvicorn.Server):
         self._deadline: float | None = None
         self.outdated: str | None = None
         """Why it ended, if a newer release wrote the state."""
+        self._findable = ExitStack()
         super().__init__(configuration(self._calls))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -104,6 +105,7 @@ class Front(uvicorn.Server):
         """Stop; nothing more is told."""
         self._telling.cancel()
         self._checking.cancel()
+        self._findable.close()
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
@@ -132,6 +134,9 @@ class Front(uvicorn.Server):
     async def _tell(self) -> None:
         settings = self._server.settings
         assert settings.folder is not None  # the command line saw to it
+        from . import whereabouts  # what it imports need not be there before the first answer
+
+        self._findable.enter_context(whereabouts.told(self._url, settings.folder))
         _print(banner.addresses(self._url, settings.folder))
         with anyio.move_on_after(PATIENCE):
             await self._loaded()

@@ -19,7 +19,7 @@ def end_within(seconds: float) -> None:
     faulthandler.dump_traceback_later(max(seconds, 0.1), exit=True, file=nowhere)
 
 
-def refused(reason: str) -> int:
+def refused(reason: str, status: int = 2) -> int:
     """Say why on stderr, in one line; gives the exit status."""
     click.echo(f"mcp-server: {' '.join(reason.split())}", err=True)
-    return 2
+    return status

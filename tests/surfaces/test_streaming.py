@@ -13,7 +13,7 @@ import mcp_types as types
 import pytest
 from clients import Mode, Served, Transport, until
 
-from mcp_server.surfaces.mcp.reports import TEXT
+from mcp_server.models.meta import TEXT
 
 from .conftest import wrapper
 

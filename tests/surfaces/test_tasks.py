@@ -486,8 +486,9 @@ async def test_after_the_deadline_a_client_without_tasks_gets_the_id_of_its_run(
         await until(done)
 
 
+@pytest.mark.parametrize("meta", [{"haystack-mcp-server/timeout": 30}, {"haystack-mcp-server/wait": True}])
 async def test_a_client_that_says_how_long_a_call_may_take_waits_that_long(
-    served: Served, tmp_path: Path
+    served: Served, tmp_path: Path, meta: Any
 ) -> None:
     inputs = {"started": str(tmp_path / "started"), "until": str(tmp_path / "until")}
     async with served.client() as client, anyio.create_task_group() as group:
@@ -497,7 +498,7 @@ async def test_a_client_that_says_how_long_a_call_may_take_waits_that_long(
             (tmp_path / "until").touch()
 
         group.start_soon(later)
-        result = await client.call_tool("wait", inputs, meta={"haystack-mcp-server/timeout": 30})
+        result = await client.call_tool("wait", inputs, meta=meta)
     assert result.structured_content == {"waited": True}
 
 

@@ -13,6 +13,7 @@ import anyio
 import mcp_types as types
 
 from ...models import Chunk, Emit, Event, Json, Level, Log, Progress
+from ...models.meta import TEXT
 from ...runs import ignore
 from .eras import Request, connection, is_modern
 from .partial import PartialResult, Parts, partial_token
@@ -31,9 +32,6 @@ ROOM = 2 * 2**20
 LEFT_OUT = "… (the rest of the stream is left out, because it was not read; the result has it)"
 WEIGHT = 200
 """Characters that an event counts for beside its text."""
-
-TEXT = "haystack-mcp-server/text"
-"""Where the `_meta` of a progress notification says that its message is streamed text, and from whom."""
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 LEVEL = "level"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import orjson
 
 from ...models import Json, Run
-
-RUN = "haystack-mcp-server/run"
-"""Where a result says in `_meta` which run of which version it comes from, if it is `partial`, and if it was
-kept from an earlier call (`cached`)."""
+from ...models.meta import RUN
 
 
 def joined(run: Run) -> Json:

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from ...catalog import Stage
 from ...errors import Invalid, NotFound, ServerError
 from ...models import Caller, Json, Options
+from ...models.meta import WAIT
 from ...server import Server
 from .eras import Request
 from .manage import RUN_PIPELINE, Management
@@ -123,7 +124,8 @@ class Tools:
     ) -> HandlerResult:
         timeout = wanted_timeout(request)
         # a client that says how long the call may take waits that long
-        patience = patience_of(request, params, options.task, self._deadline if timeout is None else None)
+        waits = timeout is not None or (request.meta or {}).get(WAIT) is True
+        patience = patience_of(request, params, options.task, None if waits else self._deadline)
         try:
             run = await self._running.run(
                 request,

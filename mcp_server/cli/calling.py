@@ -1,0 +1,37 @@
+"""One call of a tool, from the command line to its printed result."""
+
+from __future__ import annotations
+
+import logging
+
+import mcp_types as types
+
+from ..models import Json
+from ..settings import given
+from . import places, results
+from .connection import Connection, use
+from .following import Following
+
+
+def call(
+    tool: str, inputs: Json, doing: str, *, url: str | None, as_json: bool, stream: bool, local: str | None
+) -> None:
+    """Call a tool of a server, or of one in this process over the folder `local`, and print its result.
+
+    Raises `Failed` if there is none, and `Unusable` if the server cannot be reached.
+    """
+
+    async def work(server: Connection) -> types.CallToolResult:
+        return await results.completed(server, await server.call(tool, inputs))
+
+    following = Following(doing, stream=stream, as_json=as_json)
+    with following:
+        if local is None:
+            result = use(url, work, following)
+        else:
+            from .local import use_local  # a whole server, which no other command needs
+
+            settings = places.checked(given(folder=local))
+            logging.basicConfig(level=settings.log_level.upper())
+            result = use_local(settings, work, following)
+    results.tell(result, as_json=as_json, lines=stream, streamed=following.streamed)

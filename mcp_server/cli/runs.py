@@ -1,0 +1,108 @@
+"""`mcp-server runs …`: what ran, what goes on, what waits for an answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..models import Json
+from . import views
+from .groups import group
+from .parameters import arguments, param_option
+from .remote import Failed, talks
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+runs = group("runs", "List, show, stop, answer, rewind, fork and export runs.")
+
+
+@runs.command("list")
+@click.option("--pipeline", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--status", metavar="STATUS", help="Only running, waiting, done, failed or cancelled ones.")
+@click.option("--limit", type=int, default=20, show_default=True, help="How many at most.")
+@talks(views.runs)
+async def list_(server: Connection, pipeline: str | None, status: str | None, limit: int) -> Json:
+    """List runs, the newest first."""
+    wanted = {"pipeline": pipeline, "status": status}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    return await server.ask("list_runs", limit=limit, **given)
+
+
+@runs.command()
+@click.argument("run")
+@talks(views.run)
+async def show(server: Connection, run: str) -> Json:
+    """Show one run: how it is doing, what it asks, what it gave."""
+    return await server.ask("get_run", run_id=run)
+
+
+@runs.command()
+@click.argument("run")
+@talks(views.run)
+async def cancel(server: Connection, run: str) -> Json:
+    """Stop a run."""
+    return await server.ask("cancel_run", run_id=run)
+
+
+@runs.command()
+@click.argument("run")
+@param_option
+@click.option("--decline", is_flag=True, help="Decline to answer.")
+@talks(views.run)
+async def answer(server: Connection, run: str, params: tuple[str, ...], decline: bool) -> Json:
+    """Answer what a run asks: with --param for each field, else on the terminal."""
+    from . import answering  # the protocol's library would slow down `--help` and every refusal
+
+    question: Json = (await server.ask("get_run", run_id=run)).get("question", {})
+    if decline:
+        answers: Json = dict.fromkeys(question, "decline")
+    elif params or not sys.stdin.isatty():
+        answers = answering.given(question, arguments(params))
+    else:
+        answers = answering.asked(question)
+    return await server.ask("answer_run", run_id=run, answers=answers)
+
+
+@runs.command()
+@click.argument("run")
+@click.argument("step")
+@talks(views.standing)
+async def rewind(server: Connection, run: str, step: str) -> Json:
+    """Take a step-wise run back to STEP, to choose again."""
+    return await server.ask("rewind_run", run_id=run, target_step=step)
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--response", metavar="ID", help="The response the new run goes on with, such as resp-002.")
+@click.option("--name", metavar="NAME", default="", help="What to call the branch.")
+@talks(views.standing)
+async def fork(server: Connection, run: str, response: str | None, name: str) -> Json:
+    """Make a new run that shares the past of a step-wise run."""
+    given: Json = {"from_response_id": response} if response else {}
+    return await server.ask("fork_run", run_id=run, branch_name=name, **given)
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file.")
+@click.option("--no-history", is_flag=True, help="Leave out what an import would need.")
+@talks(views.exported)
+async def export(server: Connection, run: str, output: Path | None, no_history: bool) -> Json:
+    """Give a step-wise run as YAML: its result, responses, choices and costs."""
+    found = await server.ask("export_run", run_id=run, include_history=not no_history)
+    if output is None:
+        return found
+    _write(output, found["yaml"])
+    return {"run_id": found["run_id"], "file": str(output)}
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"cannot write {path}: {error.strerror}") from None
