@@ -57,8 +57,8 @@ def history(settings: Settings, pipelines: Mapping[str, Options], fault: str | N
 def clients(settings: Settings, url: str) -> str:
     """Configurations to paste: one with absolute paths for clients that start the server, one by URL."""
     name = server_name(settings)
-    command, *arguments = _command(settings)
-    started = {"mcpServers": {name: {"command": command, "args": arguments}}}
+    program, *arguments = command(settings)
+    started = {"mcpServers": {name: {"command": program, "args": arguments}}}
     reached = {"mcpServers": {name: {"type": "http", "url": f"{url}/mcp"}}}
     return (
         "Connect a client: one that starts the server itself (Claude Desktop, Cursor, …)\n"
@@ -104,7 +104,7 @@ def server_name(settings: Settings) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:20] or "haystack"
 
 
-def _command(settings: Settings) -> list[str]:
+def command(settings: Settings) -> list[str]:
     """What starts this server again with the same settings, from any directory."""
     script = Path(sys.executable).with_name("mcp-server.exe" if sys.platform == "win32" else "mcp-server")
     program = [str(script)] if script.is_file() else [sys.executable, "-m", "mcp_server"]

@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from ..errors import Unusable
+from ..errors import ServerError
 from ..settings import LOG_FORMAT, Settings, given
-from . import listener, pipelines, places
+from . import listener, pipelines, places, setup
 from .leaving import refused
+from .remote import dumped, json_option
 from .runs import runs
 
 DISTRIBUTION = "haystack-mcp-server"
@@ -29,7 +30,7 @@ def start() -> None:
         status = program.main(prog_name="mcp-server", standalone_mode=False)
     except click.ClickException as error:
         sys.exit(refused(error.format_message(), error.exit_code))
-    except Unusable as error:
+    except ServerError as error:
         sys.exit(refused(str(error)))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)  # 128 + SIGINT, as shells have it
@@ -74,7 +75,7 @@ def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) ->
 
 @program.command()
 @click.argument("folder", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON.")
+@json_option
 def lint(folder: str | None, as_json: bool) -> int:
     """Tell what clients would refuse or cut of the pipelines of FOLDER; status 1 if anything breaks.
 
@@ -91,7 +92,8 @@ def lint(folder: str | None, as_json: bool) -> int:
 @click.argument("file")
 @click.argument("folder", required=False)
 @click.option("--state", metavar="TEXT", help="Where the server keeps its own files, if it was told.")
-def backup(file: str, folder: str | None, state: str | None) -> None:
+@json_option
+def backup(file: str, folder: str | None, state: str | None, as_json: bool) -> None:
     """Write the state of the server of FOLDER to FILE, while it runs: pipelines, versions and runs.
 
     FILE is a tar archive; unpacked into an empty folder, that is a state to start with.
@@ -100,7 +102,7 @@ def backup(file: str, folder: str | None, state: str | None) -> None:
     from ..store import backup as backups  # only needed here
 
     size = backups.backup(settings.state_folder(), settings.database(), Path(file).absolute())
-    click.echo(f"{file}: {size:,} bytes")
+    click.echo(dumped({"file": file, "bytes": size}) if as_json else f"{file}: {size:,} bytes")
 
 
 def _flag(name: str, field: FieldInfo) -> click.Option:
@@ -121,7 +123,7 @@ def _metavar(annotation: Any) -> str:
 run.params.extend(_flag(name, field) for name, field in Settings.model_fields.items() if name != "folder")
 
 
-for command in (pipelines.status, pipelines.pipeline, runs, pipelines.call):
+for command in (pipelines.status, pipelines.pipeline, runs, pipelines.call, setup.new, setup.install):
     program.add_command(command)
 for name in ("list", "deploy-yaml", "undeploy"):
     program.add_command(pipelines.pipeline.commands[name])  # Hayhooks' short forms
