@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,53 @@ def test_a_file_that_cannot_be_read_is_left_alone(place: Path) -> None:
     answer = ended("install", "claude-code", place)
     assert (answer.returncode, answer.stdout) == (2, "") and "--print" in answer.stderr
     assert path.read_text() == '{"mcpServers": ['
+
+
+@pytest.mark.anyio
+async def test_a_bundle_holds_all_that_its_server_needs_and_nothing_hidden(place: Path) -> None:
+    known("new", "mine")
+    wrapper = place / "mine" / "pipeline_wrapper.py"
+    wrapper.write_text(wrapper.read_text().replace("# env", "env"))
+    (place / "mine" / "requirements.txt").write_text("haystack-ai>=3 # the core\n# none\n")
+    (place / "shared.txt").write_text("shared")
+    (place / ".env").write_text("OPENAI_API_KEY=secret")
+    told = known("bundle", place, "--name", "helpers", "--number", "2.1.0")
+    assert told == {"file": "helpers.mcpb", "pipelines": ["mine"]}
+    assert known("bundle", place, "--name", "helpers") == told, "it does not hold itself"
+    made = place.parent / "made"
+    with zipfile.ZipFile("helpers.mcpb") as bundle:
+        assert not [name for name in bundle.namelist() if ".env" in name or name.endswith(".mcpb")]
+        bundle.extractall(made)
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert manifest.keys() >= {"manifest_version", "name", "version", "description", "author", "server"}
+    assert manifest["user_config"]["openai_api_key"]["sensitive"] is True
+    assert manifest["server"]["mcp_config"]["env"] == {"OPENAI_API_KEY": "${user_config.openai_api_key}"}
+    project = tomllib.loads((made / "pyproject.toml").read_text())["project"]
+    assert [each.partition("==")[0] for each in project["dependencies"]][:2] == [
+        "haystack-mcp-server",
+        "haystack-ai>=3",
+    ]
+    entry = made / manifest["server"]["entry_point"]
+    async with Client(StdioServerParameters(command=sys.executable, args=[str(entry)], cwd="/")) as client:
+        assert "mine" in [tool.name for tool in (await client.list_tools()).tools]
+
+
+def test_an_entry_for_the_registry_names_this_release(place: Path) -> None:
+    told = known("bundle", "--registry", "io.github.ada/haystack-mcp-server")
+    entry = json.loads(Path(told["file"]).read_text())
+    assert told["file"] == "server.json" and len(entry["description"]) <= 100
+    (package,) = entry["packages"]
+    assert package["version"] == entry["version"] == importlib.metadata.version(package["identifier"])
+    assert ended("bundle", "--registry", "ada").returncode == 2
+
+
+def test_what_cannot_be_bundled_is_refused(place: Path) -> None:
+    assert "no pipelines" in ended("bundle", place).stderr
+    known("new", "mine")
+    (place / "mine" / "pipeline_wrapper.py").unlink()
+    (place / "mine" / "pipeline.yml").write_text("components: [")
+    answer = ended("bundle", place, "--output", "missing/a.mcpb")
+    assert answer.returncode == 2 and answer.stderr.count("\n") == 1
 
 
 JSON = """{

@@ -123,7 +123,15 @@ def _metavar(annotation: Any) -> str:
 run.params.extend(_flag(name, field) for name, field in Settings.model_fields.items() if name != "folder")
 
 
-for command in (pipelines.status, pipelines.pipeline, runs, pipelines.call, setup.new, setup.install):
+for command in (
+    pipelines.status,
+    pipelines.pipeline,
+    runs,
+    pipelines.call,
+    setup.new,
+    setup.install,
+    setup.bundle,
+):
     program.add_command(command)
 for name in ("list", "deploy-yaml", "undeploy"):
     program.add_command(pipelines.pipeline.commands[name])  # Hayhooks' short forms

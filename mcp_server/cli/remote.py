@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate
 
 import click
@@ -58,3 +59,11 @@ def talks(show: Callable[[Json], None]) -> Callable[[Asking], Callable[..., None
 def dumped(value: Any) -> str:
     """A value as JSON that a person can read."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that was asked for. Raises `Failed`."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"cannot write {path}: {error.strerror}") from None

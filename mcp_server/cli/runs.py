@@ -12,7 +12,7 @@ from ..models import Json
 from . import views
 from .groups import group
 from .parameters import arguments, param_option
-from .remote import Failed, talks
+from .remote import talks, write
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -97,12 +97,5 @@ async def export(server: Connection, run: str, output: Path | None, no_history: 
     found = await server.ask("export_run", run_id=run, include_history=not no_history)
     if output is None:
         return found
-    _write(output, found["yaml"])
+    write(output, found["yaml"])
     return {"run_id": found["run_id"], "file": str(output)}
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Failed(f"cannot write {path}: {error.strerror}") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..settings import given
-from . import places
-from .remote import dumped, json_option
+from . import banner, places
+from .remote import dumped, json_option, write
 
 CLIENTS = ("claude-desktop", "claude-code", "cursor", "vscode", "gemini", "codex", "goose", "windsurf")
 
@@ -60,3 +61,29 @@ def install(client: str, folder: str | None, name: str | None, only_print: bool,
         click.echo(f"What was there before is in {kept.name}, beside it.")
     if not only_print:
         click.echo(known.next)
+
+
+@click.command()
+@click.argument("folder", required=False)
+@click.option("--output", metavar="FILE", help="Default: NAME.mcpb, or server.json.")
+@click.option("--name", metavar="NAME", help="What clients call it. Default: the folder's name.")
+@click.option("--number", metavar="VERSION", default="1.0.0", show_default=True, help="The bundle's version.")
+@click.option("--registry", metavar="NAME", help="Write a server.json for the public registry in its place.")
+@json_option
+def bundle(
+    folder: str | None, output: str | None, name: str | None, number: str, registry: str | None, as_json: bool
+) -> None:
+    """Write the pipelines of FOLDER as a bundle (.mcpb) that clients install with a click."""
+    from . import bundle as bundling  # the catalog would slow down `--help`
+
+    if registry is not None:
+        file = Path(output or "server.json")
+        told = {"file": str(file), "name": registry}
+        write(file, dumped(bundling.registered(registry)) + "\n")
+    else:
+        settings = places.checked(given(folder=folder))
+        assert settings.folder is not None, "it was checked"
+        name = name or banner.server_name(settings)
+        file = Path(output or f"{name}.mcpb")
+        told = {"file": str(file), "pipelines": bundling.write(settings.folder, name, number, file)}
+    click.echo(dumped(told) if as_json else f"{file} is written.")
