@@ -53,7 +53,9 @@ def program(context: click.Context) -> None:
     "-C", "--directory", metavar="DIRECTORY", help="Work there: mcp-server.toml and .env are read there."
 )
 def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) -> None:
-    """Serve the pipelines of FOLDER; without it, those of the current folder.
+    """Serve a folder of pipelines.
+
+    Without FOLDER, the current one.
 
     Each flag is also a setting: --call-timeout is call_timeout in mcp-server.toml, and
     MCP_SERVER_CALL_TIMEOUT in .env and in the environment. Flags win.
@@ -77,9 +79,10 @@ def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) ->
 @click.argument("folder", required=False)
 @json_option
 def lint(folder: str | None, as_json: bool) -> int:
-    """Tell what clients would refuse or cut of the pipelines of FOLDER; status 1 if anything breaks.
+    """Tell what clients would refuse or cut.
 
-    Loads the pipelines as `run` does, with the same settings, and serves nothing.
+    Loads the pipelines of FOLDER as `run` does, with the same settings, and serves nothing. The status is 1
+    if anything breaks.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as state:  # what was undeployed is looked at, too
         settings = places.checked(given(folder=folder, state=state))
@@ -94,9 +97,10 @@ def lint(folder: str | None, as_json: bool) -> int:
 @click.option("--state", metavar="TEXT", help="Where the server keeps its own files, if it was told.")
 @json_option
 def backup(file: str, folder: str | None, state: str | None, as_json: bool) -> None:
-    """Write the state of the server of FOLDER to FILE, while it runs: pipelines, versions and runs.
+    """Write the state of a running server to a file.
 
-    FILE is a tar archive; unpacked into an empty folder, that is a state to start with.
+    Pipelines, versions and runs of the server of FOLDER. FILE is a tar archive; unpacked into an empty
+    folder, that is a state to start with.
     """
     settings = given(folder=folder, state=state)
     from ..store import backup as backups  # only needed here

@@ -17,7 +17,7 @@ from .remote import json_option, talks, url_option
 if TYPE_CHECKING:
     from .connection import Connection
 
-pipeline = group("pipeline", "Deploy, list and run pipelines, and choose which version serves.")
+pipeline = group("pipeline", "Deploy, run and version pipelines.")
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -44,7 +44,10 @@ def _deploys(command: Any) -> Any:
 @click.argument("name", required=False)
 @talks(views.status)
 async def status(server: Connection, name: str | None) -> Json:
-    """Tell how the server's pipelines are doing, or how one is."""
+    """Tell how pipelines are doing.
+
+    With NAME, everything about one.
+    """
     if name:
         return await server.ask("get_pipeline_status", pipeline_name=name)
     return {"server": server.url} | await server.ask("get_all_pipeline_statuses")
@@ -53,7 +56,7 @@ async def status(server: Connection, name: str | None) -> Json:
 @pipeline.command("list")
 @talks(views.pipelines)
 async def list_(server: Connection) -> Json:
-    """List the server's pipelines and what they do."""
+    """List pipelines and what they do."""
     return await server.ask("get_all_pipeline_statuses")
 
 
@@ -62,7 +65,10 @@ async def list_(server: Connection) -> Json:
 @_deploys
 @talks(views.deployed)
 async def deploy(server: Connection, folder: Path, name: str | None, overwrite: bool, unsaved: bool) -> Json:
-    """Deploy the files of FOLDER, which has a pipeline_wrapper.py or a YAML."""
+    """Deploy a folder.
+
+    FOLDER has a pipeline_wrapper.py or a YAML, and what it needs beside it.
+    """
     return await _deploy(server, name or _name(folder), folder, overwrite, unsaved)
 
 
@@ -73,7 +79,7 @@ async def deploy(server: Connection, folder: Path, name: str | None, overwrite: 
 async def deploy_yaml(
     server: Connection, file: Path, name: str | None, overwrite: bool, unsaved: bool
 ) -> Json:
-    """Deploy the pipeline in the YAML FILE."""
+    """Deploy a YAML file."""
     return await _deploy(server, name or file.stem, file, overwrite, unsaved)
 
 
@@ -145,7 +151,10 @@ def run(
 @url_option
 @json_option
 def call(tool: str, json_arguments: str, params: tuple[str, ...], url: str | None, as_json: bool) -> None:
-    """Call any TOOL of the server, with ARGUMENTS as a JSON object or with --param."""
+    """Call any tool.
+
+    ARGUMENTS are a JSON object; or give them with --param.
+    """
     _call(tool, whole(json_arguments) | arguments(params), tool, url, as_json)
 
 
@@ -183,7 +192,10 @@ async def versions(server: Connection, name: str) -> Json:
 async def promote(
     server: Connection, name: str, version: str, stage: str, share: float | None, archive: bool
 ) -> Json:
-    """Let VERSION of a pipeline answer its calls, or give it another stage."""
+    """Choose the version that answers the calls.
+
+    Or give VERSION another stage.
+    """
     given: Json = {"share": share} if share is not None else {}
     return await server.ask(
         "set_stage", name=name, version=version, stage=stage, archive_existing=archive, **given
@@ -195,7 +207,10 @@ async def promote(
 @click.argument("version", required=False)
 @talks(views.staged)
 async def rollback(server: Connection, name: str, version: str | None) -> Json:
-    """Let an earlier VERSION of a pipeline answer its calls; without it, the one before."""
+    """Go back to an earlier version.
+
+    Without VERSION, to the one before.
+    """
     if version is None:
         version = _before(await server.ask("list_versions", name=name), name)
     return await server.ask("set_stage", name=name, version=version, stage="production")
@@ -207,7 +222,10 @@ async def rollback(server: Connection, name: str, version: str | None) -> Json:
 @click.argument("second", required=False)
 @talks(views.compared)
 async def diff(server: Connection, name: str, first: str | None, second: str | None) -> Json:
-    """Show what changed from version FIRST to SECOND; without them, to the newest from the one before."""
+    """Show what changed between two versions.
+
+    Without FIRST and SECOND, between the newest and the one before.
+    """
     if first is None or second is None:
         known = [each["version"] for each in (await server.ask("list_versions", name=name))["versions"]]
         second = second or next((each for each in known if each != first), "")

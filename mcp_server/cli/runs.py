@@ -36,7 +36,7 @@ async def list_(server: Connection, pipeline: str | None, status: str | None, li
 @click.argument("run")
 @talks(views.run)
 async def show(server: Connection, run: str) -> Json:
-    """Show one run: how it is doing, what it asks, what it gave."""
+    """Show a run: status, question, result."""
     return await server.ask("get_run", run_id=run)
 
 
@@ -54,7 +54,10 @@ async def cancel(server: Connection, run: str) -> Json:
 @click.option("--decline", is_flag=True, help="Decline to answer.")
 @talks(views.run)
 async def answer(server: Connection, run: str, params: tuple[str, ...], decline: bool) -> Json:
-    """Answer what a run asks: with --param for each field, else on the terminal."""
+    """Answer what a run asks.
+
+    With --param for each field, else on the terminal.
+    """
     from . import answering  # the protocol's library would slow down `--help` and every refusal
 
     question: Json = (await server.ask("get_run", run_id=run)).get("question", {})
@@ -72,7 +75,7 @@ async def answer(server: Connection, run: str, params: tuple[str, ...], decline:
 @click.argument("step")
 @talks(views.standing)
 async def rewind(server: Connection, run: str, step: str) -> Json:
-    """Take a step-wise run back to STEP, to choose again."""
+    """Go back to a step, to choose again."""
     return await server.ask("rewind_run", run_id=run, target_step=step)
 
 
@@ -82,7 +85,7 @@ async def rewind(server: Connection, run: str, step: str) -> Json:
 @click.option("--name", metavar="NAME", default="", help="What to call the branch.")
 @talks(views.standing)
 async def fork(server: Connection, run: str, response: str | None, name: str) -> Json:
-    """Make a new run that shares the past of a step-wise run."""
+    """Make a run that shares another one's past."""
     given: Json = {"from_response_id": response} if response else {}
     return await server.ask("fork_run", run_id=run, branch_name=name, **given)
 
@@ -93,7 +96,10 @@ async def fork(server: Connection, run: str, response: str | None, name: str) ->
 @click.option("--no-history", is_flag=True, help="Leave out what an import would need.")
 @talks(views.exported)
 async def export(server: Connection, run: str, output: Path | None, no_history: bool) -> Json:
-    """Give a step-wise run as YAML: its result, responses, choices and costs."""
+    """Give a step-wise run as YAML.
+
+    Its result, responses, choices and costs.
+    """
     found = await server.ask("export_run", run_id=run, include_history=not no_history)
     if output is None:
         return found

@@ -24,7 +24,10 @@ CLIENTS = ("claude-desktop", "claude-code", "cursor", "vscode", "gemini", "codex
 )
 @json_option
 def new(name: str, kind: Any, as_json: bool) -> None:
-    """Write a pipeline to start from, into the new folder NAME. It works at once."""
+    """Write a pipeline to start from.
+
+    It goes into the new folder NAME, and works at once.
+    """
     from . import starters  # the catalog would slow down `--help`
 
     file = starters.write(name, kind)
@@ -43,9 +46,10 @@ def new(name: str, kind: Any, as_json: bool) -> None:
 @click.option("--print", "only_print", is_flag=True, help="Show it, write nothing.")
 @json_option
 def install(client: str, folder: str | None, name: str | None, only_print: bool, as_json: bool) -> None:
-    """Let CLIENT start this server over FOLDER: put it into its configuration.
+    """Let a client start the server.
 
-    What else is in the file stays as it is, and is kept in a copy beside it.
+    Puts it, over FOLDER, into the configuration of CLIENT. What else is in the file stays as it is, and is
+    kept in a copy beside it.
     """
     from . import installing  # reads its data, which no other command needs
 
@@ -73,7 +77,10 @@ def install(client: str, folder: str | None, name: str | None, only_print: bool,
 def bundle(
     folder: str | None, output: str | None, name: str | None, number: str, registry: str | None, as_json: bool
 ) -> None:
-    """Write the pipelines of FOLDER as a bundle (.mcpb) that clients install with a click."""
+    """Write a folder as a bundle for clients.
+
+    A bundle (.mcpb) is installed with a click. Hidden files of FOLDER stay out.
+    """
     from . import bundle as bundling  # the catalog would slow down `--help`
 
     if registry is not None:
