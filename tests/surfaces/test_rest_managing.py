@@ -156,6 +156,7 @@ async def test_mcp_says_that_it_is_well(http: httpx.AsyncClient) -> None:
         ("/deploy_files", {"name": "a", "files": {"/etc/x.py": ""}}, 400, "a path is relative"),
         ("/deploy_files", {"name": "a", "files": {"pipeline_wrapper.py": "def x(:"}}, 400, "line 1"),
         ("/pipelines/deploy", {"name": "a", "files": [{"name": "x", "content": "???"}]}, 400, "base64"),
+        ("/pipelines/deploy", {"name": "a", "files": [{"name": "x", "content": "é"}]}, 400, "base64"),
         (
             "/pipelines/deploy",
             {"name": "a", "files": [{"name": "x", "content": ""}, {"name": "x", "content": ""}]},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from binascii import Error
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -132,7 +131,7 @@ def decoded(file: File) -> bytes:
     """The bytes of a file. Raises `Invalid`."""
     try:
         return b64decode(file.content, validate=True)
-    except Error:
+    except ValueError:  # of characters that are not ASCII, too
         raise Invalid(f"The content of {file.name[:100]!a} is not base64.") from None
 
 
