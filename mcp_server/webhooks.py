@@ -221,7 +221,13 @@ def _moved(before: Snapshot, after: Snapshot) -> Iterator[tuple[Webhook, Entry]]
 
 
 def _client() -> httpx.AsyncClient:
-    """Made in a thread: to import it and to read certificates takes a while."""
+    """Made in a thread: to import it and to read certificates takes a while.
+
+    Unless somebody chose a level, it logs no requests: addresses may hold secrets.
+    """
     import httpx
 
+    logger = logging.getLogger("httpx")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
     return httpx.AsyncClient(follow_redirects=False)

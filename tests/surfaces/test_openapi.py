@@ -68,7 +68,8 @@ async def document(client: httpx.AsyncClient) -> dict[str, Any]:
 async def test_it_is_valid_with_pipelines_and_without(tmp_path: Path) -> None:
     async with reached(tmp_path) as client:
         empty = await document(client)
-        await deploy(client, "count")
+        for name in ("count", "count-a", "count_a"):
+            await deploy(client, name)
         full = await document(client)
     for found in (empty, full):
         validate(found)  # pyright: ignore

@@ -22,6 +22,7 @@ TAGS: Mapping[str, str] = MappingProxyType(
         "v1": "Models",
         "runs": "Runs",
         "deploy_files": "Deploy",
+        "pipelines/deploy": "Deploy",
         "deploy-yaml": "Deploy",
         "undeploy": "Deploy",
         "pipelines": "Versions",
@@ -33,7 +34,7 @@ TAGS: Mapping[str, str] = MappingProxyType(
         "artifacts": "Step by step",
     }
 )
-"""What the operations are grouped by, in this order, by the first part of their path."""
+"""What the operations are grouped by, in this order: by their path, or by the first part of it."""
 OTHERS = "Models without /v1"
 ABOUT = (
     "Haystack pipelines over plain HTTP. The same pipelines are tools of the Model Context Protocol at "
@@ -85,7 +86,8 @@ def _all(operations: list[Operation], snapshot: Snapshot) -> Iterator[tuple[Oper
     """Every operation with its tag; in the place of one that every pipeline has, those of the pipelines."""
     loaded = [entry for entry in snapshot.entries.values() if entry.manifest]
     for operation in sorted(operations, key=lambda each: not each.path.startswith(NAMED)):
-        tag = TAGS.get(operation.path.split("/")[1], OTHERS)
+        whole = operation.path.removeprefix("/")
+        tag = TAGS.get(whole) or TAGS.get(whole.partition("/")[0], OTHERS)
         if operation.path.startswith(NAMED) and loaded:
             yield from ((own, tag) for entry in loaded for own in _own(operation, entry))
         else:
@@ -120,7 +122,7 @@ def _described(operation: Operation, tag: str) -> Json:
     """An operation as OpenAPI writes it."""
     failed = {"description": "Refused, or failed", "content": {"application/json": {"schema": REFUSAL}}}
     made: Json = {
-        "operationId": "_".join([operation.method.lower(), *re.findall(r"[A-Za-z0-9]+", operation.path)]),
+        "operationId": operation.method.lower() + re.sub(r"[^A-Za-z0-9-]+", "_", operation.path).rstrip("_"),
         "tags": [tag],
         "summary": operation.summary,
         "parameters": [*_parameters(operation)],
