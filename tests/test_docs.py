@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import click
 import pytest
-from clients import serve
+from clients import loaded, serve
 from starlette.routing import Mount, Route
 
 from mcp_server.app import create_app
@@ -148,6 +148,7 @@ async def test_the_calls_in_the_readme_are_answered_as_it_says(title: str, tmp_p
         deploy(tmp_path, "greet", "Write a pipeline")
     run = SHORT
     async with serve(tmp_path) as served, served.client() as client:
+        await loaded(served.url)
         for name, arguments, shown in calls(section(title)):
             result = await client.call_tool(name, json.loads(arguments.replace(SHORT, run)))
             text = result.content[0].model_dump()["text"]
@@ -200,6 +201,7 @@ async def test_the_steps_in_the_readme_are_answered_as_it_says(tmp_path: Path) -
     shutil.copytree(EXAMPLES / "pipelines" / "article", tmp_path / "article")
     run, text = SHORT, ""
     async with serve(tmp_path) as served, served.client() as client:
+        await loaded(served.url)
         for name, arguments, shown in calls(section("Go step by step")):
             given = json.loads(arguments.replace(SHORT, run))
             result = await client.call_tool(name, {**given, "yaml": text} if "yaml" in given else given)
