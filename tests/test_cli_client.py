@@ -172,6 +172,13 @@ def test_files_and_folders_are_handed_over(place: Path) -> None:
         "Compare these at 0.0 document.txt:4 six.bin:6\n"
     )
     assert_failed(ended(*run, "--file", "missing.pdf"), 2, "missing.pdf")
+    (place / "large.bin").write_bytes(bytes(9_000_000))
+    large = known(*run, "--file", "large.bin", "--param", "temperature=0.7")
+    assert large["result"] == "Compare these at 0.7 large.bin:9000000" and large["run_id"]
+    failing = ("pipeline", "run", "say", "--file", "document.txt", "--param")
+    assert_failed(ended(*failing, "query=fail"), 1, "there is no answer")
+    assert_failed(ended(*failing, "query=book"), 1, "How long do you stay?", "mcp-server runs answer")
+    assert_failed(ended("pipeline", "run", "nobody", "--file", "document.txt"), 1, "nobody")
 
 
 def test_a_stream_is_printed_once_and_as_lines_for_programs() -> None:

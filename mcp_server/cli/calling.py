@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import mcp_types as types
 
 from ..models import Json
 from ..settings import given
-from . import places, results
+from . import places, results, uploading
 from .connection import Connection, use
 from .following import Following
+from .parameters import inline
+
+Files = Sequence[tuple[str, Path]]
+"""Files to upload, each with its name."""
+
+
+def run(
+    name: str, inputs: Json, files: Files, *, url: str | None, as_json: bool, stream: bool, local: str | None
+) -> None:
+    """Run a pipeline and print its result. Raises as `call`."""
+    if not files or local is not None:
+        given = {"name": name, "arguments": inputs | inline(files)}
+        call("run_pipeline", given, name, url=url, as_json=as_json, stream=stream, local=local)
+        return
+
+    async def work(server: Connection) -> types.CallToolResult:
+        return await uploading.run(server.url, name, inputs, files, following)
+
+    following = Following(name, stream=stream, as_json=as_json)
+    with following:
+        result = use(url, work, following)
+    results.tell(result, as_json=as_json, lines=stream, streamed=following.streamed)
 
 
 def call(

@@ -67,12 +67,17 @@ def root_of(url: str) -> str:
     return url.rstrip("/").removesuffix("/manage").removesuffix("/mcp")
 
 
+def http_client(base: str) -> httpx2.AsyncClient:
+    """How a server is reached. A proxy is not asked for what is on this machine."""
+    elsewhere = urlsplit(base).hostname not in LOOPBACK
+    return httpx2.AsyncClient(timeout=httpx2.Timeout(30, read=None), trust_env=elsewhere)
+
+
 @asynccontextmanager
 async def streamable(base: str) -> AsyncGenerator[Any]:
-    """The streams of a server elsewhere. A proxy is not asked for what is on this machine."""
-    elsewhere = urlsplit(base).hostname not in LOOPBACK
+    """The streams of a server elsewhere."""
     async with (
-        httpx2.AsyncClient(timeout=httpx2.Timeout(30, read=None), trust_env=elsewhere) as http,
+        http_client(base) as http,
         streamable_http_client(f"{base}/mcp/manage", http_client=http) as streams,
     ):
         yield streams

@@ -48,9 +48,13 @@ class Following:
             return
         told = message.params
         if (about := (told.meta or {}).get(TEXT)) is not None:
-            self._print(told.message or "", about.get("source"))
+            self.text(told.message or "", about.get("source"))
         else:
-            self._bar.advance(told.progress, told.total, told.message)
+            self.advance(told.progress, told.total, told.message)
+
+    def advance(self, done: float, total: float | None, message: str | None) -> None:
+        """Show how far it is."""
+        self._bar.advance(done, total, message)
 
     async def ask(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
@@ -62,7 +66,8 @@ class Following:
         finally:
             self._bar.start()
 
-    def _print(self, text: str, source: str | None) -> None:
+    def text(self, text: str, source: str | None) -> None:
+        """Print a piece of streamed text, if that is wanted."""
         if not self._stream:
             return
         self._bar.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def uploads(files: tuple[Path, ...], folders: tuple[Path, ...]) -> Iterator[tupl
                 yield path.relative_to(folder).as_posix(), path
 
 
-def inline(named: Iterator[tuple[str, Path]]) -> Json:
+def inline(named: Iterable[tuple[str, Path]]) -> Json:
     """The files as an argument, their bytes in base64; nothing without files."""
     listed = [
         {

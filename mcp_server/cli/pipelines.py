@@ -11,7 +11,7 @@ import click
 from ..models import Json
 from . import views
 from .groups import group
-from .parameters import arguments, inline, param_option, uploads, whole
+from .parameters import arguments, param_option, uploads, whole
 from .remote import json_option, talks, url_option
 
 if TYPE_CHECKING:
@@ -140,8 +140,10 @@ def run(
 
     Asks on the terminal if the pipeline asks. Interrupting it stops the run.
     """
-    inputs = arguments(params) | inline(uploads(files, folders))
-    _call("run_pipeline", {"name": name, "arguments": inputs}, name, url, as_json, stream, local)
+    from . import calling  # the protocol's library would slow down `--help` and every refusal
+
+    inputs, named = arguments(params), [*uploads(files, folders)]
+    calling.run(name, inputs, named, url=url, as_json=as_json, stream=stream, local=local)
 
 
 @click.command()
@@ -155,21 +157,10 @@ def call(tool: str, json_arguments: str, params: tuple[str, ...], url: str | Non
 
     ARGUMENTS are a JSON object; or give them with --param.
     """
-    _call(tool, whole(json_arguments) | arguments(params), tool, url, as_json)
+    from . import calling  # as above
 
-
-def _call(
-    tool: str,
-    given: Json,
-    doing: str,
-    url: str | None,
-    as_json: bool,
-    stream: bool = False,
-    local: str | None = None,
-) -> None:
-    from . import calling  # the protocol's library would slow down `--help` and every refusal
-
-    calling.call(tool, given, doing, url=url, as_json=as_json, stream=stream, local=local)
+    given = whole(json_arguments) | arguments(params)
+    calling.call(tool, given, tool, url=url, as_json=as_json, stream=False, local=None)
 
 
 @pipeline.command()
