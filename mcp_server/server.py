@@ -41,7 +41,7 @@ class Server:
         self.runs = Runs(self.catalog, conductor, settings, self.history)
         self.runs.told = self.webhooks.run_ended
         self.batches = Batches(self.runs, self.catalog)
-        self.recorded = RecordedRuns(self.runs, self.catalog, conductor, settings, self.history)
+        self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, conductor, settings, self.history)
         self._stack = AsyncExitStack()
         self.opened = False
 

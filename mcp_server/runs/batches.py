@@ -11,6 +11,7 @@ from ..catalog import Catalog, Stage
 from ..content import failure, render
 from ..errors import Invalid, ServerError
 from ..models import Answers, Caller, Emit, Event, Json, Progress, Question, Result, Run
+from ..store import INTERRUPTED
 from . import Runs, new_id
 
 ITEMS = 1000
@@ -67,8 +68,13 @@ class Batches:
             verb="batch",
             caller=caller,
             timeout=timeout or 0.0,
+            continues=True,
         )
         return (await self._runs.launch(run, self._work)).run
+
+    def go_on(self, run: Run) -> None:
+        """Go on with a batch whose server is gone: what ended stays, what had not ended is run (again)."""
+        self._runs.lasting(run, self._work, "full", None)
 
     async def get(self, caller: Caller, identity: str) -> Batch:
         """A batch with its runs as they are now. Raises `NotFound`."""
@@ -82,11 +88,17 @@ class Batches:
 
     async def _work(self, run: Run, emit: Emit) -> Result:
         slots = asyncio.Semaphore(run.inputs["concurrency"])
+        before = {
+            int(child.step or 0): child
+            for child in await self._runs.past.children(run.id)
+            if child.error != INTERRUPTED
+        }
         ended: list[Run] = []
 
         async def call(place: int, inputs: Json) -> None:
             async with slots:
-                ended.append(await self._call(run, place, inputs))
+                known = before.get(place)
+                ended.append(await (self._ended(known) if known else self._call(run, place, inputs)))
             await emit(Progress(done=len(ended), total=len(run.inputs["items"])))
 
         async with asyncio.TaskGroup() as tasks:
@@ -94,6 +106,11 @@ class Batches:
                 tasks.create_task(call(place, inputs))
         failed = sum(1 for each in ended if each.status != "done")
         return render({"items": len(ended), "done": len(ended) - failed, "failed": failed})
+
+    async def _ended(self, item: Run) -> Run:
+        """An item that was begun before the batch's server died, once it has ended."""
+        await self._runs.past.followed(item, unanswered)
+        return await self._runs.past.run(item.caller, item.id)
 
     async def _call(self, batch: Run, place: int, inputs: Json) -> Run:
         try:

@@ -15,6 +15,7 @@ from ..store import INTERRUPTED
 from ..store.history import History
 from ..store.steps import Line, Steps, Turn
 from . import Runs, new_id
+from .batches import Batches
 from .recorder import can_continue, recorder_of
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,16 @@ class RecordedRuns:
     """Everyone reaches their own runs only; another's is `NotFound`. All may raise `Unavailable`."""
 
     def __init__(
-        self, runs: Runs, catalog: Catalog, engine: Runner, settings: Settings, history: History
+        self,
+        runs: Runs,
+        batches: Batches,
+        catalog: Catalog,
+        engine: Runner,
+        settings: Settings,
+        history: History,
     ) -> None:
         self._runs = runs
+        self._batches = batches
         self._catalog = catalog
         self._engine = engine
         self._settings = settings
@@ -146,7 +154,10 @@ class RecordedRuns:
             run = await self._history.find(identity)
             assert run is not None, "it was there when it was taken over"
             try:
-                await self._go_on(run, await self._serving(run))
+                if run.verb == "batch":
+                    self._batches.go_on(run)
+                else:
+                    await self._go_on(run, await self._serving(run))
                 log.info("run %s of %s goes on here", run.id, run.pipeline)
             except ServerError as error:
                 log.warning("run %s of %s cannot go on: %s", run.id, run.pipeline, error)

@@ -241,3 +241,52 @@ async def test_a_call_that_somebody_cancels_says_so_and_get_run_tells_how_far_it
             assert_holds(cancelled.structured_content, {"status": "cancelled"})
         assert results[0].is_error
         assert "was cancelled" in results[0].content[0].model_dump()["text"]
+
+
+async def test_a_batch_goes_on_after_its_server_was_killed(tmp_path: Path) -> None:
+    folder, state = tmp_path / "pipelines", tmp_path / "state"
+    (folder / "slow").mkdir(parents=True)
+    (folder / "slow" / "pipeline_wrapper.py").write_text(
+        wrapper('''
+            async def run_api_async(self, place: str, number: int) -> int:
+                """Notes that it begins, and ends when it may."""
+                with open(f"{place}/begun", "a") as file:
+                    file.write(f"{number} ")
+                while not os.path.exists(f"{place}/end-{number}"):
+                    await asyncio.sleep(0.01)
+                return 2 * number
+        ''')
+    )
+    inputs = [{"place": str(tmp_path), "number": number} for number in range(5)]
+    shown: dict[str, Any] = {}
+
+    async def looked(client: Client) -> dict[str, Any]:
+        shown.update((await client.call_tool("get_batch", {"batch_id": batch})).structured_content or {})
+        return shown
+
+    async with serve(folder, state=state) as served, served.client() as client:
+        asked = {"name": "slow", "inputs_list": inputs, "concurrency": 1}
+        begun = await client.call_tool("run_batch", asked)
+        assert begun.structured_content
+        batch = begun.structured_content["batch_id"]
+        for number in (0, 1):
+            (tmp_path / f"end-{number}").touch()
+
+        async def third() -> bool:
+            return (await looked(client))["done"] == 2 and "2" in (tmp_path / "begun").read_text()
+
+        await until(third, 30)
+        first = [item["run_id"] for item in shown["items"][:2]]
+        served.process.send_signal(signal.SIGKILL)
+        await served.process.wait()
+    for number in (2, 3, 4):
+        (tmp_path / f"end-{number}").touch()
+    async with serve(folder, state=state) as served, served.client() as client:
+
+        async def ended() -> bool:
+            return (await looked(client))["status"] == "done"
+
+        await until(ended, 60)
+    assert [item["result"] for item in shown["items"]] == [{"result": 2 * number} for number in range(5)]
+    assert [item["run_id"] for item in shown["items"][:2]] == first
+    assert (tmp_path / "begun").read_text().split() == ["0", "1", "2", "2", "3", "4"]
