@@ -27,7 +27,7 @@ POLICY = 1008
 """Code of a websocket that is closed because it was not allowed (RFC 6455 section 7.4.1)."""
 CLOSED = "The server is not open: whoever mounts it must take over its lifespan (lifespan=app.lifespan)."
 FORM = "multipart/form-data"
-UPLOADS = re.compile(r"/run/?$")
+UPLOADS = re.compile(r"/(run|files)/?$")
 """The paths of routes that take files."""
 SIZE = re.compile(r"[0-9]{1,10}")
 TIME = "X-Processing-Time-Ms"

@@ -6,7 +6,6 @@ to its Responses API (`input`), as the client sent it.
 
 from __future__ import annotations
 
-import base64
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from .context import Context
 from .conversation import get_last_user_message, items_of, messages_of
 from .speech import Speech
 from .streams import consumed, consumed_async
+from .uploads import sent
 
 COMPLETIONS = ("run_chat_completion_async", "run_chat_completion")
 RESPONSES = ("run_response_async", "run_response")
@@ -156,10 +156,10 @@ class Chat:
         return method.work(lambda context: asked | given_by(method.given, context))
 
     def _upload(self, inputs: Json) -> Work:
-        """`inputs` are the method's parameters, the content in base64."""
-        given = {**inputs, "content": base64.b64decode(inputs["content"])}
+        """`inputs` are the method's parameters; for the content stands the address of the file that came."""
 
         def keep(context: Context) -> Any:
-            return self.methods[UPLOAD].function(**given)
+            content = sent(inputs["content"]).path.read_bytes()
+            return self.methods[UPLOAD].function(**{**inputs, "content": content})
 
         return Work(True, keep)

@@ -335,21 +335,3 @@ async def test_input_items_reach_a_response_method_as_they_are_and_a_chat_method
     )
     answer, _ = await said(chat, body)
     assert answer["message"]["content"] == "system:Be brief. user:Sum? assistant:None tool:3"
-
-
-async def test_a_file_is_handed_to_the_method_for_uploads(tmp_path: Path) -> None:
-    pipeline = wrapped(
-        tmp_path,
-        """
-        def run_api(self) -> str:
-            return ""
-
-        def run_file_upload(self, filename, content_type, content, purpose):
-            return {"id": "file-1", "bytes": len(content), "filename": filename, "purpose": purpose}
-        """,
-    )
-    assert pipeline.manifest.verbs == ("upload",)
-    given = {"filename": "a.txt", "content_type": "text/plain", "content": "YWJj", "purpose": "user_data"}
-    run = Run(id="r", pipeline="model", version=1, digest="", inputs=given, verb="upload", timeout=9)
-    kept = pipeline.prepare(run).call(Context("r", Caller(), lambda event: None))
-    assert kept == {"id": "file-1", "bytes": 3, "filename": "a.txt", "purpose": "user_data"}

@@ -72,6 +72,19 @@ MORE = {
                 yield "so far"
             raise ValueError("the index is gone")
     """,
+    "keeper": """
+        kept = {}
+
+        def run_api(self) -> str:
+            return " ".join(self.kept)
+
+        def run_file_upload(self, filename, content_type, content, purpose):
+            if not content:
+                raise ValueError("the file is empty")
+            self.kept[filename] = content
+            told = f"{purpose} {content_type}"
+            return {"id": f"file-{len(self.kept)}", "filename": filename, "purpose": told}
+    """,
     "asks": """
         def run_chat_completion(self, context: Context, model, messages, body):
             answer = context.ask("Sure?", {"type": "object", "properties": {"ok": {"type": "boolean"}}})
@@ -106,7 +119,7 @@ async def client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
 
 async def test_the_models_are_the_pipelines_that_can_be_chatted_with(client: openai.AsyncOpenAI) -> None:
     models = [model async for model in client.models.list()]
-    assert [model.id for model in models] == sorted([*MORE, "echo", "generator"])
+    assert [model.id for model in models] == sorted([*MORE.keys() - {"keeper"}, "echo", "generator"])
     model = await client.models.retrieve("chat_pipeline")
     assert (model.object, model.created > 0) == ("model", True)
     for name in ("steps", "nowhere"):
@@ -365,3 +378,25 @@ async def test_chats_are_recorded_as_runs_of_their_pipeline(
     async with served.client() as mcp:
         shown: Any = (await mcp.call_tool("get_run", {"run_id": identity})).structured_content
     assert (shown["pipeline"], shown["status"]) == ("echo", "done")
+
+
+async def test_a_file_goes_to_the_pipeline_that_keeps_files(
+    served: Served, client: openai.AsyncOpenAI
+) -> None:
+    file = await client.files.create(file=("notes.txt", b"some text"), purpose="user_data")
+    assert (file.id, file.filename, file.bytes) == ("file-1", "notes.txt", 9)
+    assert (file.object, file.status, file.purpose) == ("file", "processed", "user_data text/plain")
+    with pytest.raises(openai.InternalServerError, match="the file is empty"):
+        await client.files.create(file=("empty.txt", b""), purpose="user_data")
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=LIMIT) as http:
+        assert (await http.post("/keeper/run", json={})).json() == {"result": "notes.txt"}
+        for form in ({"data": {"purpose": "x"}}, {"json": {}}):
+            answer = await http.post("/v1/files", **form)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+        other = await http.post("/files", data={"model": "echo"}, files={"file": ("a.txt", b"a")})
+        assert (other.status_code, other.json()["error"]["code"]) == (404, "model_not_found")
+
+    async def gone() -> bool:
+        return not [path for path in (served.state / "uploads").glob("*/*") if path.is_dir()]
+
+    await until(gone, LIMIT)

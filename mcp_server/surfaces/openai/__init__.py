@@ -4,6 +4,7 @@ models        which pipelines are models
 asking        from a request to a chat that goes on
 completions   chat completions, whole or in chunks
 responses     the Responses API, whole or as events
+files         uploads, for pipelines that keep them
 items         what a response is made of
 errors        OpenAI's shape for errors
 """
@@ -18,6 +19,7 @@ from .. import Surface
 from ..operations import OBJECT, TEXT, Handler, Operation, gives, mounted
 from .completions import Completions
 from .errors import answering
+from .files import Files
 from .models import Models
 from .responses import Responses
 
@@ -45,6 +47,7 @@ def _under(prefix: str, server: Server) -> Iterator[Operation]:
     yield operation("GET", f"{prefix}/models", models.list, "List the models", answer=listed)
     yield operation("GET", f"{prefix}/models/{{model}}", models.one, "Show a model", answer=gives(id=TEXT))
     yield operation("POST", f"{prefix}/chat/completions", completions.create, "Chat with a model", takes=chat)
+    yield operation("POST", f"{prefix}/files", Files(server).create, "Keep a file", answer=gives(id=TEXT))
     yield operation("POST", f"{prefix}/responses", responses.create, "Get a response", takes=respond)
 
 
