@@ -6,6 +6,7 @@ batches     one pipeline, many inputs
 recorder    what a run tells of its components while it goes, kept
 steps       runs whose components are recorded: gone on with, forked, rewound, shown
 past        what runs were: read from history, as callers may see it
+trail       what a run said, for who follows it
 uploads     files that came with calls
 cache       what calls gave, given again for a while
 """

@@ -15,6 +15,7 @@ from ..models import Answers, Emit, Event, Json, Progress, Question, Recording, 
 from ..store import INTERRUPTED
 from ..store.tree import Watch
 from .recorder import Recorder, Work
+from .trail import Trail
 
 ERROR = 500
 """Characters of a failure that a list of runs shows."""
@@ -35,6 +36,8 @@ class Live:
         self.question: Question | None = None
         self.progress: Progress | None = None
         """How far it is, as it said last."""
+        self.trail = Trail()
+        """What it said, for who follows it."""
         self.listener: Emit = ignore
         self.asking = False
         """True while its listener asks."""
@@ -59,6 +62,7 @@ class Live:
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._go(work, seal))
         self._task.add_done_callback(lambda _: self._news.set())
+        self._task.add_done_callback(lambda _: self.trail.end())
 
     async def next(self) -> Question | None:
         """Wait for a question that its listener does not answer, or for the end: None, and `run` has ended.
@@ -153,6 +157,7 @@ class Live:
     async def _hear(self, event: Event) -> Answers | None:
         if isinstance(event, Progress):
             self.progress = event
+        self.trail.add(event)
         self.asking = isinstance(event, Question)
         self.asked |= self.asking
         try:

@@ -6,6 +6,7 @@ status       how pipelines are doing; alone it is the slim surface
 deploying    `POST /deploy_files` and its kin, undeploy
 verbs        versions, stages and runs: the verbs of MCP's management tools
 drawing      `GET /draw/{name}`
+following    `GET /runs/{run_id}/events`
 artifacts    what runs left
 running      `POST /{name}/run`
 answers      what a run gave, as JSON, text, events or a file
@@ -13,10 +14,13 @@ answers      what a run gave, as JSON, text, events or a file
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...server import Server
 from .. import Surface
 from ..operations import Operation, mounted
 from . import artifacts, deploying, drawing, running, status
+from .following import Following
 from .verbs import Verbs
 
 __all__ = ["Operation", "operations", "surface"]
@@ -24,10 +28,11 @@ __all__ = ["Operation", "operations", "surface"]
 
 def surface(server: Server) -> Surface:
     """Every route but those of the slim surface, which is `status`."""
-    return mounted(operations(server))
+    following = Following(server)
+    return replace(mounted(operations(server, following)), close_streams=following.close)
 
 
-def operations(server: Server) -> tuple[Operation, ...]:
+def operations(server: Server, following: Following) -> tuple[Operation, ...]:
     """Every route with its description; those with a name in front come last."""
     verb = Verbs(server).operation
     versions, version = "/pipelines/{name}/versions", "/pipelines/{name}/versions/{version}"
@@ -47,6 +52,7 @@ def operations(server: Server) -> tuple[Operation, ...]:
         verb("POST", "/runs/{run_id}/cancel", "cancel_run"),
         verb("POST", "/runs/{run_id}/answer", "answer_run"),
         verb("POST", "/runs/{run_id}/rerun", "rerun", status=202),
+        following.operation(),
         artifacts.operation(server),
         *running.operations(server),
     )

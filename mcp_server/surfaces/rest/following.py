@@ -1,0 +1,93 @@
+"""`GET /runs/{run_id}/events`: what a run says, as server-sent events that can be taken up after a break.
+
+Each event has its number as id; a client that comes back sends the last one as `Last-Event-ID`, as browsers
+do by themselves, and gets what came since. Only so many are kept (`runs.trail`), older ones are left out.
+The last event is `end`, with the run as `GET /runs/{run_id}` shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from weakref import WeakSet
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from ...errors import Invalid, NotFound
+from ...models import Caller, Run
+from ...runs import Live, ignore
+from ...runs.trail import Trail
+from ...server import Server
+from ..mcp.run_tools import detailed
+from ..operations import Operation
+from ..sse import beat, event
+from .answers import RUN_ID, SILENCE
+
+EVENTS = "text/event-stream"
+LAST = "Last-Event-ID"
+
+
+class Following:
+    """The streams that clients hold open."""
+
+    def __init__(self, server: Server) -> None:
+        self._runs = server.runs
+        self._followed: WeakSet[Trail] = WeakSet()
+
+    def operation(self) -> Operation:
+        """The one route."""
+        number = {"type": "string", "pattern": "^[0-9]{1,9}$", "description": "The last event you had."}
+        path = "/runs/{run_id}/events"
+        return Operation("GET", path, self.events, "Follow a run", headers={LAST: number}, media=(EVENTS,))
+
+    def close(self) -> None:
+        """End the streams: a server that stops would wait for them. Clients come back for the rest."""
+        for trail in [*self._followed]:
+            trail.end()
+
+    async def events(self, request: Request) -> Response:
+        """The events of a run until its end; 204 for a client that had them all, so that it stays away."""
+        caller, after = Caller(origin="rest"), last_event(request)
+        run = await self._runs.past.run(caller, request.path_params["run_id"])
+        live = self._live(caller, run)
+        if run.ended and after > (live.trail.last if live else 0):
+            return Response(status_code=204)
+        headers = {RUN_ID: run.id, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response(media_type=EVENTS, headers=headers)
+        return StreamingResponse(self._told(run, live, after), media_type=EVENTS, headers=headers)
+
+    def _live(self, caller: Caller, run: Run) -> Live | None:
+        """The run if it is known in this process; None if it ended long ago, or goes on elsewhere."""
+        try:
+            return self._runs.find(caller, run.id)
+        except NotFound:
+            return None
+
+    async def _told(self, run: Run, live: Live | None, after: int) -> AsyncGenerator[bytes]:
+        trail = live.trail if live else Trail()
+        waiting = None if live else asyncio.create_task(self._runs.past.followed(run, ignore))
+        if waiting:
+            waiting.add_done_callback(lambda _: trail.end())
+        self._followed.add(trail)
+        try:
+            async for said in trail.follow(after, SILENCE):
+                if said is None:
+                    yield beat()
+                else:
+                    yield event(said[1].kind, said[1].model_dump(mode="json", exclude={"kind"}), str(said[0]))
+        finally:
+            if waiting:
+                waiting.cancel()
+        run = live.run if live else await self._runs.past.run(run.caller, run.id)
+        if run.ended:
+            yield event("end", detailed(run), str(trail.last + 1))
+
+
+def last_event(request: Request) -> int:
+    """The number of the last event that the client had; 0 if it had none. Raises `Invalid`."""
+    text = request.headers.get(LAST, "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise Invalid(f"`{LAST}` must be the id of an event of this run.")
+    return int(text)
