@@ -15,10 +15,11 @@ from anyio import to_thread
 
 from ..artifacts import Part
 from ..engines import Runner
-from ..errors import NotFound
+from ..errors import NotFound, Unavailable
 from ..models import Caller, Emit, Json, Result, Run, Upload
 
 LOCK = "lock"
+REFUSED = "Files cannot be stored now: the disk refuses."
 ALL = 2**40
 """Bytes: more than any artifact has."""
 ADDRESS = re.compile(r"run://[0-9a-f]+/artifacts/")
@@ -56,11 +57,13 @@ class Uploads:
             self._own = self._lock = None
 
     def place(self) -> Path:
-        """A new folder for the files of one request. Raises OSError."""
-        if self._own is None:
-            self._own = self._made()
-        place = self._own / token_hex(8)
-        place.mkdir(mode=0o700)
+        """A new folder for the files of one request. Raises `Unavailable` if the disk refuses."""
+        try:
+            self._own = self._own or self._made()
+            place = self._own / token_hex(8)
+            place.mkdir(mode=0o700)
+        except OSError as error:
+            raise Unavailable(REFUSED) from error
         return place
 
     def forget(self, place: Path) -> None:
@@ -108,8 +111,11 @@ class Supplied:
         except NotFound:
             return None
         path = place / token_hex(8) / (Path(artifact.name).name or "file")
-        path.parent.mkdir()
-        await to_thread.run_sync(path.write_bytes, artifact.content)
+        try:
+            path.parent.mkdir()
+            await to_thread.run_sync(path.write_bytes, artifact.content)
+        except OSError as error:
+            raise Unavailable(REFUSED) from error
         return Upload(name=artifact.name, mime_type=artifact.mime_type, path=path, address=address)
 
 

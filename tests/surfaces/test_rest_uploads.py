@@ -357,3 +357,16 @@ async def test_the_same_parameter_takes_text_base64_and_artifacts_over_mcp(
             assert refused.is_error
             assert "there is no file at this address" in refused.content[0].model_dump()["text"]
     await until(lambda: gone(served.state), LIMIT)
+
+
+async def test_a_disk_that_refuses_files_is_said_so(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "uploads").write_text("in the way")
+    async with (
+        serve(folder, state=tmp_path) as running,
+        httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=LIMIT) as client,
+    ):
+        address = (await client.post("/leave/run")).json()["result"]
+        sent = await client.post("/keep/run", files={"file": b"x"})
+        named = await client.post("/kinds/run", json={"stream": {"uri": address}})
+    assert (sent.status_code, "disk refuses" in sent.text) == (503, True)
+    assert (named.status_code, "disk refuses" in named.text) == (500, True)
