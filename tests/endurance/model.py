@@ -175,8 +175,8 @@ class Model:
     runs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """Of each call its pipeline, version, status, result and error."""
     inputs: dict[str, int | None] = field(default_factory=dict)
-    doubtful: set[str] = field(default_factory=set)
-    """Calls that nobody promised to remember yet."""
+    doubtful: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Calls of this life of the server: nobody promised to remember them if it is killed."""
     walks: dict[str, Walk] = field(default_factory=dict)
     keys: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     """What was asked with an idempotency key, and the run it began."""

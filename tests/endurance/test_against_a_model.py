@@ -65,6 +65,7 @@ def test_a_server_does_what_the_model_does(
             derandomize=not long,
             database=None,
             phases=[Phase.generate],
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -81,6 +82,8 @@ class Game(RuleBasedStateMachine):
         self.lives, self.folder, self.state, self.database, self.moves = lives, folder, state, database, moves
         self.model = Model()
         self.age = 0
+        self.earlier: dict[str, tuple[Any, ...]] = {}
+        """Plain calls that an earlier server recorded."""
 
     @initialize()
     def start(self) -> None:
@@ -281,8 +284,7 @@ class Game(RuleBasedStateMachine):
     def stop(self) -> None:
         self.moves["stop"] += 1
         self.life.stop()
-        self.model.doubtful.clear()
-        self.again()
+        self.again(killed=False)
 
     @precondition(lambda self: self.age >= REST)
     @rule()
@@ -291,7 +293,7 @@ class Game(RuleBasedStateMachine):
         self.life.kill()
         if self.database:
             expire(self.database)
-        self.again()
+        self.again(killed=True)
 
     def teardown(self) -> None:
         if hasattr(self, "life"):
@@ -303,26 +305,23 @@ class Game(RuleBasedStateMachine):
         settled(life)
         return life
 
-    def again(self) -> None:
+    def again(self, *, killed: bool) -> None:
         """The next server; it has everything."""
         self.age = 0
         self.life = self.begin()
         self.model.interrupt()
-        for run in self.model.doubtful:
-            try:
-                called(self.life, run)
-            except Refused:
-                del self.model.runs[run], self.model.inputs[run]
+        listed = {each["run_id"] for each in self.life.tool("list_runs", limit=200)["runs"]}
+        plain = self.model.doubtful if not killed else self.model.doubtful.keys() & listed
+        self.earlier |= {run: self.model.doubtful[run] for run in plain}
         self.model.doubtful.clear()
+        assert listed == self.model.runs.keys() | self.model.walks.keys() | self.earlier.keys()
         for name in self.model.pipelines:
             self.versions_are_the_same(name)
-        for run, known in self.model.runs.items():
+        for run, known in (self.model.runs | self.earlier).items():
             assert called(self.life, run) == known
         for run, walk in self.model.walks.items():
             shown = self.life.http.get(f"/pipeline/{run}/status").json()
             assert (shown["status"], shown["current_step"], shown["completed_steps"]) == walk.shown()
-        listed = {each["run_id"] for each in self.life.tool("list_runs", limit=200)["runs"]}
-        assert listed == self.model.runs.keys() | self.model.walks.keys()
 
     def called(self, name: str, number: int, version: int | None, stage: str | None) -> None:
         """Call what is asked for; both give the same, of the same version."""
@@ -335,8 +334,7 @@ class Game(RuleBasedStateMachine):
         if result is not None:
             run = result["_meta"][RUN]
             assert (result["structuredContent"], str(run["version"])) == (expected[3], expected[1])
-            self.remember(run["id"], expected, number)
-            self.model.doubtful.add(run["id"])
+            self.model.doubtful[run["id"]] = expected
 
     def versions_are_the_same(self, name: str) -> None:
         known = self.model.pipeline(name)
