@@ -51,6 +51,13 @@ async def test_records_tell_author_and_parent_by_rising_number(store: Store) -> 
     assert await store.records("q") == ()
 
 
+async def test_what_is_deployed_again_comes_out_of_the_archive(store: Store) -> None:
+    await store.place(Placing("p", 2, "archived"))
+    assert await archived(store) == {1: False, 2: True, 3: False}
+    await store.deploy(Draft("p", "b", Options(), "ada"), upload=True)
+    assert await archived(store) == {1: False, 2: False, 3: False}
+
+
 async def test_production_is_the_digest_that_serves_and_leaves_staging(store: Store) -> None:
     revision = await store.revision()
     await store.place(Placing("p", 1, "staging", 0.25))

@@ -66,6 +66,7 @@ class Database:
     def deploy(self, draft: Draft, upload: bool) -> Committed:
         with self._writing() as connection:
             version = _numbered(connection, draft)
+            stages.unarchive(connection, draft.pipeline, version.number)
             _mark(connection, draft.pipeline, undeployed=False, upload=draft.digest if upload else None)
             return Committed(_raised(connection), (version,))
 

@@ -45,6 +45,11 @@ def delete(connection: Connection, pipeline: str, number: int) -> None:
     connection.execute(update(versions).where(_is(pipeline, number)).values(deleted=True))
 
 
+def unarchive(connection: Connection, pipeline: str, number: int) -> None:
+    """It serves again; once it is displaced it has no stage."""
+    connection.execute(update(versions).where(_is(pipeline, number)).values(archived=False))
+
+
 def place(connection: Connection, placing: Placing) -> None:
     """Give a version its stage, in one go with what it displaces. Raises `NotFound`."""
     name, number = placing.pipeline, placing.number
