@@ -58,8 +58,10 @@ def add(connection: Connection, run: Run, instance: str, step: StepDone) -> None
 
 
 def line(connection: Connection, identity: str) -> Line:
-    head = connection.scalar(select(runs.c.head).where(runs.c.id == identity))
-    path = _path(connection, head)
+    head = connection.execute(select(runs.c.head).where(runs.c.id == identity, runs.c.verb != "step")).first()
+    if head is None:  # the executions of a step-wise run are no calls of components
+        return Line()
+    path = _path(connection, head[0])
     known = {row.id for row in path}
     made = select(executions).where(executions.c.run == identity)
     made = made.order_by(executions.c.finished, executions.c.number)

@@ -99,7 +99,10 @@ async def test_a_run_is_walked_through_with_tools(running: Served, mode: Mode) -
         assert (fork["parent_run_id"], fork["step"], fork["output"]) == (run, "outline", "Angles on tea")
         listed = await called(client, "list_artifacts", run_id=run, limit=2)
         assert (listed["total_count"], len(listed["artifacts"])) == (4, 2)
-        assert (await called(client, "get_run", run_id=run))["status"] == "waiting"
+        seen = await called(client, "get_run", run_id=fork["run_id"])
+        assert (seen["status"], seen["step"], seen["inputs"]) == ("waiting", "outline", {"topic": "tea"})
+        assert (seen["progress"]["percent"], "execute_step" in seen["next"]) == (33.3, True)
+        assert "list_artifacts" in await refused(client, "get_run", run_id=run, step="angles")
         assert "There is no step-wise run" in await refused(client, "execute_step", run_id="0" * 32)
 
 

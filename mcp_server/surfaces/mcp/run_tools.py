@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import anyio
 
-from ...errors import Conflict, Invalid, Unavailable
+from ...errors import Conflict, Invalid, ServerError, Unavailable
 from ...models import Answers, Json, Question, Run
 from ...runs import Live
 from ...server import Server
-from .run_views import detailed, step_detailed, steps_shown
+from .run_views import detailed, step_detailed, steps_shown, walked
 from .schemas import OBJECT, STRING, described, gives, takes, tool
 from .views import Invocation
 
@@ -40,9 +40,20 @@ class RunTools:
         if address.startswith("run://"):
             return (await self._runs.past.part(call.caller, address, PIECE)).wire(address)
         run = await self._runs.past.run(call.caller, address)
+        if run.verb == "step":
+            return detailed(run) | await self._standing(call)
         if label := call.arguments.get("step"):
             return step_detailed(run, await self._recorded.step(run, label))
         return detailed(run, self._runs.live(address)) | await self._steps(run)
+
+    async def _standing(self, call: Invocation) -> Json:
+        """Where a step-wise run stands; a pipeline that is gone does not hide the run."""
+        if "step" in call.arguments:
+            raise Invalid("list_artifacts shows what the steps of a step-wise run gave.")
+        with suppress(ServerError):
+            walk = await self._stepwise.find(call.caller, call.arguments["run_id"])
+            return walked(walk, await self._stepwise.plan(walk))
+        return {}
 
     async def _steps(self, run: Run) -> Json:
         """The recorded calls of its components; a store that fails does not hide the run."""

@@ -9,8 +9,11 @@ import orjson
 
 from ...models import Artifact, Json, Progress, Run, StepDone
 from ...runs import Live
+from ...stepwise import Plan
+from ...stepwise.showing import shown as standing
 from ...store.changes import packed
 from ...store.steps import Line, Recorded
+from ...store.tree import Walk
 
 INPUTS = 16 * 1024
 """Bytes of a run's inputs, and of what a component got or gave, up to which they are shown."""
@@ -38,6 +41,12 @@ def advanced(progress: Progress) -> Json:
     """How far a run is, as numbers and in percent if it knows its end."""
     told = progress.model_dump(exclude={"kind"}, exclude_none=True)
     return told | ({"percent": round(100 * progress.done / progress.total, 1)} if progress.total else {})
+
+
+def walked(walk: Walk, plan: Plan) -> Json:
+    """Where a step-wise run stands, and how far that is: the steps of which something was selected."""
+    done = Progress(done=len(walk.chosen), total=len(plan))
+    return standing(walk, plan) | {"progress": advanced(done)}
 
 
 def shown(run: Run) -> Json:
