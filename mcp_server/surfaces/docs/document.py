@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from ...catalog import Entry, Snapshot
 from ...models import Json
+from ...pipelines.uploads import takes_file
 from ..operations import TEXT, Operation, gives
 
+FORM = "multipart/form-data"
 NAMED = "/{name}/"
 """How the paths begin that every pipeline has."""
 TAGS: Mapping[str, str] = MappingProxyType(
@@ -131,9 +133,28 @@ def _described(operation: Operation, tag: str) -> Json:
     if operation.description and operation.description != operation.summary:
         made["description"] = operation.description
     if operation.takes is not None:
-        body = {"application/json": {"schema": inlined(operation.takes)}}
-        made["requestBody"] = {"required": bool(operation.takes.get("required")), "content": body}
+        required = bool(operation.takes.get("required"))
+        made["requestBody"] = {"required": required, "content": _bodies(inlined(operation.takes))}
     return made
+
+
+def _bodies(takes: Json) -> Json:
+    """The body as JSON; and as a form if there are files in it."""
+    bodies: Json = {"application/json": {"schema": takes}}
+    known: Json = takes.get("properties", {})
+    form = {name: _in_form(schema) for name, schema in known.items()}
+    return bodies if form == known else bodies | {FORM: {"schema": takes | {"properties": form}}}
+
+
+def _in_form(schema: Json) -> Json:
+    """What a form has for it: a file's content in the place of an object that holds it."""
+    content: Json = {"type": "string", "format": "binary"}
+    if takes_file(schema):
+        return content
+    if not takes_file(schema.get("items", {})):
+        return schema
+    about = {"description": schema["description"]} if "description" in schema else {}
+    return {"type": "array", "items": content} | about
 
 
 def _parameters(operation: Operation) -> Iterator[Json]:

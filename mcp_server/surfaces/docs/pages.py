@@ -84,7 +84,7 @@ def page(title: str, body: str, start: str) -> Callable[[Request], Awaitable[Res
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{title} – Haystack MCP server</title>"
             f'<link rel="icon" href="{root}/docs/assets/favicon.png">'
-            "<style>body { margin: 0; font-family: sans-serif } p { margin: 2em }</style></head><body>"
+            "<style>body { margin: 0; font-family: sans-serif } body > p { margin: 2em }</style></head><body>"
             f"{(body if here else MISSING).format(root=root)}<script>{script}</script></body></html>"
         )
         headers = {"Content-Security-Policy": POLICY.format(digest=digest)}
