@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx2
 import orjson
 from anyio import to_thread
 
@@ -29,9 +29,6 @@ from .models import CALLS, Run, Webhook
 from .settings import Settings
 from .store.changes import new_id
 from .store.outbox import Delivery, Outbox
-
-if TYPE_CHECKING:
-    import httpx
 
 WAITS = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Seconds before each further attempt."""
@@ -220,14 +217,12 @@ def _moved(before: Snapshot, after: Snapshot) -> Iterator[tuple[Webhook, Entry]]
             yield "on_undeploy", served
 
 
-def _client() -> httpx.AsyncClient:
-    """Made in a thread: to import it and to read certificates takes a while.
+def _client() -> httpx2.AsyncClient:
+    """Made in a thread: to read certificates takes a while.
 
     Unless somebody chose a level, it logs no requests: addresses may hold secrets.
     """
-    import httpx
-
-    logger = logging.getLogger("httpx")
+    logger = logging.getLogger("httpx2")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
-    return httpx.AsyncClient(follow_redirects=False)
+    return httpx2.AsyncClient(follow_redirects=False)
