@@ -58,7 +58,7 @@ class Board:
         self._readers: WeakSet[Subscription] = WeakSet()
         self._calls: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
-        self._shown: object = []
+        self._shown: object = ([], {})
 
     def show(self, entries: Iterable[Entry], staged: Mapping[str, Staging]) -> None:
         """These are all entries now, and what is in staging."""
@@ -120,8 +120,8 @@ class Board:
     def _swap(self, entries: Mapping[str, Entry], staged: Mapping[str, Staging]) -> None:
         every = ((each.listed, each.published) for each in entries.values())
         shown = [(listed, published) for listed, published in every if listed or any(published)]
-        changed = shown != self._shown
-        self._shown = shown
+        changed = (shown, dict(staged)) != self._shown
+        self._shown = (shown, dict(staged))
         revision = self.snapshot.revision + changed
         tools = tuple(listed[0] for listed, _ in shown if listed)
         shown_entries = MappingProxyType(dict(entries))

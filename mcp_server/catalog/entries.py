@@ -142,7 +142,8 @@ class Serving(Entry):
 class Snapshot:
     """The whole catalog at one moment.
 
-    `revision` rises whenever a listed tool or its version changes, or what is published beside it.
+    `revision` rises whenever a listed tool or its version changes, what is published beside it, or what is
+    in staging.
     """
 
     revision: int = 0

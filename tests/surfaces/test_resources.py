@@ -382,6 +382,23 @@ async def test_a_new_version_updates_the_card(served: Served, mode: Mode) -> Non
             assert (card["description"], card["version"]) == ("Answers anew.", "2")
 
 
+async def test_a_new_version_updates_the_diagram_and_the_source_and_staging_the_card(
+    served: Served, mode: Mode
+) -> None:
+    name = f"staged_{mode}"
+    card, source = f"pipeline://{name}", f"pipeline://{name}/source/pipeline_wrapper.py"
+    async with served.client() as other:
+        await deploy(other, name, PLAIN)
+        async with following(served, "http", mode, card, source) as follower:
+            await deploy(other, name, PLAIN.replace("Answers.", "Answers anew."))
+            assert {await follower.updated(), await follower.updated()} == {card, source}
+            assert "Answers anew." in await text_of(follower.client, source)
+            await other.call_tool("set_stage", {"name": name, "version": "1", "stage": "staging"})
+            assert await follower.updated() == card
+            stages = json.loads(await text_of(follower.client, card))["stages"]
+            assert stages == {"production": "2", "staging": "1"}
+
+
 async def test_a_run_that_waits_can_be_read_under_its_id(served: Served) -> None:
     async with served.client("http", "legacy") as client:  # it declares nothing it could be asked by
         await deploy(client, "asks", ASKS)

@@ -79,7 +79,7 @@ class Changes:
             async for _ in revisions:
                 before, known = known, topics()
                 moved = [topic for topic in {**before, **known} if before.get(topic) != known.get(topic)]
-                await self._announce(moved)
+                await self._announce([*moved, *self._below(moved)])
 
     async def announce(self, notice: Notice) -> None:
         """Announce what a pipeline says has changed."""
@@ -130,6 +130,12 @@ class Changes:
     def close(self) -> None:
         """End the listen streams, which would otherwise keep a stopping server waiting."""
         self._listening.close()
+
+    def _below(self, moved: Iterable[str]) -> list[str]:
+        """What is followed of the pipelines whose cards are among these: diagrams, sources, versions."""
+        cards = set(moved)
+        followed = self._listening.followed.union(*(session.uris for session in self._sessions.values()))
+        return sorted(uri for uri in followed - cards if "/".join(uri.split("/", 3)[:3]) in cards)
 
     async def _announce(self, topics: Iterable[str]) -> None:
         for topic in topics:

@@ -47,9 +47,13 @@ class Listing:
     @cached_property
     def topics(self) -> Mapping[str, object]:
         """What clients hear changes of, each with a value that is equal as long as nothing changed."""
-        cards = {CARD.uri(name=entry.name): entry.listed for entry in self._entries if entry.listed}
+        listed = [entry for entry in self._entries if entry.listed]
+        cards = {
+            CARD.uri(name=entry.name): (entry.listed, self.snapshot.staged.get(entry.name))
+            for entry in listed
+        }
         return {
-            "tools": list(cards.values()),
+            "tools": [entry.listed for entry in listed],
             "prompts": shown(self.prompts),
             "resources": [shown(self.resources), shown(self.templates)],
             **cards,

@@ -63,6 +63,11 @@ class Streams:
         """True if a stream follows this resource."""
         return any(uri in stream.uris for stream in self._open)
 
+    @property
+    def followed(self) -> frozenset[str]:
+        """All resources that streams follow."""
+        return frozenset[str]().union(*(stream.uris for stream in self._open))
+
     def close(self) -> None:
         """End all of them, which would otherwise keep a stopping server waiting."""
         self._handler.close()
