@@ -347,9 +347,14 @@ async def test_an_answered_state_is_not_answered_again(http: httpx.AsyncClient, 
     assert trace.read_text() == "began accept "
 
 
-async def test_nonsense_on_stdin_does_not_end_the_server(tmp_path: Path) -> None:
+async def test_nonsense_on_stdin_is_answered_and_does_not_end_the_server(tmp_path: Path) -> None:
+    bodies = [(body.replace(b"\xff", b"?"), code) for body, code in BODIES if body]
+    illegal = [
+        orjson.dumps(message("tools/list", identity=identity)) for identity in (None, 1.5, True, [], {})
+    ]
     lines = [
-        *(body.replace(b"\xff", b"?") for body, _ in BODIES[1:3]),
+        *(body for body, _ in bodies),
+        *illegal,
         orjson.dumps(INITIALIZE),
         b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
         b'{"jsonrpc":"2.0","id":2,"method":"no/such"}',
@@ -361,14 +366,20 @@ async def test_nonsense_on_stdin_does_not_end_the_server(tmp_path: Path) -> None
     (tmp_path / "pipelines").mkdir()
     words = command(tmp_path / "pipelines", tmp_path / "state", "--stdio")
     answers: dict[object, dict[str, Any]] = {}
+    refusals: list[int] = []
     async with await anyio.open_process(words, stderr=None) as process:
         assert process.stdin is not None and process.stdout is not None
         await process.stdin.send(b"\n".join(lines) + b"\n")
         pending = b""
         while not {2, 3, 4, 5} <= answers.keys():
             *whole, pending = (pending + await process.stdout.receive()).split(b"\n")
-            answers |= {answer.get("id"): answer for answer in map(orjson.loads, whole)}
+            for answer in map(orjson.loads, whole):
+                answers[answer.get("id")] = answer
+                if answer["id"] is None:
+                    refusals.append(answer["error"]["code"])
         await process.stdin.aclose()
         assert await process.wait() == 0
+    refused = [code for _, code in bodies] + [types.INVALID_REQUEST] * len(illegal)
+    assert refusals == [*refused, types.PARSE_ERROR]
     codes = [answers[number]["error"]["code"] for number in (2, 3, 4)]
     assert codes == [types.METHOD_NOT_FOUND, types.INVALID_PARAMS, types.INVALID_PARAMS]
