@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Generic, TypeVar
 
 from ..content import failure
-from ..models import Emit, Group, Member, Problem, Result, Run
+from ..models import Answers, Emit, Event, Group, Member, Problem, Question, Result, Run
 from . import Locate, Outcome, Report, stays
 
 
@@ -88,8 +88,19 @@ class PlacesGeneration(ABC, Generic[P]):
         """See `Generation.run`."""
         place = self.places[run.pipeline]
         with place:
-            async with place.slots:
-                return await self.attempt(place, run, emit, clock)
+            async with AsyncExitStack() as held:
+                await held.enter_async_context(place.slots)
+
+                async def lending(event: Event) -> Answers | None:
+                    """While this run asks, another one may have its slot."""
+                    if not isinstance(event, Question):
+                        return await emit(event)
+                    await held.aclose()
+                    answers = await emit(event)
+                    await held.enter_async_context(place.slots)
+                    return answers
+
+                return await self.attempt(place, run, lending, clock)
 
     async def release(self, name: str) -> None:
         """See `Generation.release`."""

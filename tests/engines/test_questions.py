@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import pytest
 
@@ -72,3 +74,46 @@ async def test_waiting_for_an_answer_does_not_use_up_the_timeout(bench: Bench) -
 
     assert value(await bench.call("asks", after("late"), timeout=0.6)) == "late"
     assert "timeout" in reason(await bench.call("asks", after("slow"), timeout=0.6))
+
+
+async def test_a_run_that_asks_lends_its_slot_and_takes_it_back(bench: Bench) -> None:
+    body = f"""
+        def setup(self):
+            self.now = self.most = 0
+        async def run_api(self, asks: bool, context: Context) -> int:
+            if asks:
+                await context.ask("?", {FORM})
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.02)
+            self.now -= 1
+            return self.most
+    """
+    await bench.serve(bench.member("narrow", body, concurrency=1))
+    most: list[object] = []
+
+    async def answer(event: Event) -> Answers | None:
+        assert isinstance(event, Question)
+        most.append(value(await bench.call("narrow", asks=False)))
+        return said("go on")
+
+    async def ask() -> None:
+        most.append(value(await bench.call("narrow", answer, asks=True)))
+
+    async def leave() -> None:
+        asked = anyio.Event()
+
+        async def wait(event: Event) -> Answers | None:
+            asked.set()
+            await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as caller:
+            caller.start_soon(partial(bench.call, "narrow", wait, asks=True))
+            await asked.wait()
+            caller.cancel_scope.cancel()
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for each in (ask, leave, ask, ask):
+                tasks.start_soon(each)
+    assert most == [1] * 6
