@@ -148,7 +148,8 @@ class Context:
         """Ask a person to fill in a form: `schema` is a flat JSON Schema or a pydantic model.
 
         Gives an `Answer`: true if accepted, then with `value` as the model. Content that does not fit it is
-        asked for again, twice; then this raises `ValueError` that names the fields.
+        asked for again, twice; then this raises `ValueError` that names the fields. So it does at once for
+        fields that no form can have.
         """
         return self._settle({key: Form(message, schema)}, lambda answers: answers[key])
 

@@ -63,7 +63,12 @@ class Form:
     schema: Json | type[BaseModel]
 
     def request(self) -> Json:
-        params = {"mode": "form", "message": self.message, "requestedSchema": self._schema()}
+        """The form. Raises `ValueError` for a field that no form can have: clients would not show it."""
+        schema = self._schema()
+        if odd := [name for name, field in schema.get("properties", {}).items() if not _is_simple(field)]:
+            allowed = "texts, numbers, booleans, choices"
+            raise ValueError(f"a form has simple fields only ({allowed}), and not {', '.join(odd)}")
+        params = {"mode": "form", "message": self.message, "requestedSchema": schema}
         return {"method": "elicitation/create", "params": params}
 
     def read(self, result: Json | None) -> Answer:
@@ -162,3 +167,10 @@ def _simple(field: Json) -> Json:
     if shown.get("default", 0) is None:
         del shown["default"]
     return shown
+
+
+def _is_simple(field: Json) -> bool:
+    """True for a primitive, or an array of choices (2025-11-25, elicitation, requested schema)."""
+    if field.get("type") == "array":
+        return not {"enum", "anyOf", "oneOf"}.isdisjoint(field.get("items", {}))
+    return field.get("type") in ("string", "number", "integer", "boolean")

@@ -56,6 +56,26 @@ def test_a_model_becomes_a_form_of_simple_fields() -> None:
     assert not any("$ref" in field or "anyOf" in field for field in fields.values())
 
 
+class Journey(BaseModel):
+    order: Order
+    stops: list[str]
+    colours: list[Colour] = []
+
+
+@pytest.mark.parametrize("schema", [Journey, Journey.model_json_schema()])
+def test_a_field_that_no_form_can_have_is_refused_before_anybody_is_asked(schema: Any) -> None:
+    with pytest.raises(ValueError, match=r"simple fields only.+ and not order, stops"):
+        Form("", schema).request()
+
+
+def test_several_choices_of_a_list_are_a_field() -> None:
+    class Palette(BaseModel):
+        colours: list[Colour] = []
+
+    fields = Form("", Palette).request()["params"]["requestedSchema"]["properties"]
+    assert fields["colours"]["items"]["enum"] == ["red", "blue"]
+
+
 def test_an_accepted_form_is_the_model_with_its_defaults() -> None:
     answer = Form("", Order).read({"action": "accept", "content": {"city": "Rome", "colour": "blue"}})
     assert answer and answer.value == Order(city="Rome", colour=Colour.BLUE)
