@@ -117,3 +117,32 @@ async def test_a_run_that_asks_lends_its_slot_and_takes_it_back(bench: Bench) ->
             for each in (ask, leave, ask, ask):
                 tasks.start_soon(each)
     assert most == [1] * 6
+
+
+async def test_a_run_that_waits_ends_with_its_host(hosts: Bench) -> None:
+    body = f"""
+        def run_api(self, context: Context) -> str:
+            return str(context.ask("?", {FORM}))
+    """
+    leave = "def run_api(self) -> str:\n    os._exit(3)"
+    await hosts.serve(hosts.member("asks", body), hosts.member("leaves", leave))
+    asked, told = anyio.Event(), anyio.Event()
+    reasons: list[str] = []
+
+    async def wait(event: Event) -> Answers | None:
+        asked.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            told.set()
+
+    async def call() -> None:
+        reasons.append(reason(await hosts.call("asks", wait)))
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await asked.wait()
+            reasons.append(reason(await hosts.call("leaves")))
+    assert told.is_set()
+    assert all("exit code 3" in each for each in reasons) and len(reasons) == 2

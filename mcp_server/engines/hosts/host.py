@@ -6,13 +6,13 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 import orjson
 from pydantic import TypeAdapter
 
-from ...models import Chunk, Emit, Event, Manifest, Member, Problem, Question, Result, Run
+from ...models import Answers, Chunk, Emit, Event, Manifest, Member, Problem, Question, Result, Run
 from .. import Outcome
 from .frames import Kind, Wire, connect, pair, unpack_result
 from .launcher import Launcher, Process
@@ -146,9 +146,11 @@ class Host:
         self._wire.send(Kind.RUN, number, run.model_dump_json().encode())
         try:
             while not isinstance(item := await pending.next(), Result | HostDied):
-                answers = await emit(item)
                 if isinstance(item, Question):
+                    answers = await self._unless_gone(emit(item))
                     self._wire.send(Kind.ANSWER, number, orjson.dumps([item.number, answers or {}]))
+                else:
+                    await emit(item)
         except BaseException:  # out of time or cancelled: the work must not go on
             late = clock.expired()
             self._stop(number, STOP_TIME if late else LEAVE_TIME, stuck)
@@ -156,6 +158,17 @@ class Host:
         if isinstance(item, HostDied):
             raise item
         return item
+
+    async def _unless_gone(self, asking: Awaitable[Answers | None]) -> Answers | None:
+        """What was answered; None at once if the process ends: nobody waits for the answer any more."""
+        answered, gone = asyncio.ensure_future(asking), asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait([answered, gone], return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else None
+        finally:
+            answered.cancel()
+            gone.cancel()
+            await asyncio.wait([answered, gone])
 
     async def idle(self) -> None:
         """Wait until no call is in flight but those told to stop."""
