@@ -22,7 +22,9 @@ runs = group("runs", "List, show, stop, answer, rewind, fork and export runs.")
 
 @runs.command("list")
 @click.option("--pipeline", metavar="NAME", help="Only runs of this pipeline.")
-@click.option("--status", metavar="STATUS", help="Only running, waiting, done, failed or cancelled ones.")
+@click.option(
+    "--status", metavar="STATUS", help="Only queued, running, waiting, done, failed or cancelled ones."
+)
 @click.option("--limit", type=int, default=20, show_default=True, help="How many at most.")
 @talks(views.runs)
 async def list_(server: Connection, pipeline: str | None, status: str | None, limit: int) -> Json:

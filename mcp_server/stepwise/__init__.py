@@ -97,7 +97,8 @@ class Stepwise:
         """Begin to execute the current step; it goes on by itself. `listener` hears its events.
 
         Raises `Conflict` while it is being executed, when it has responses (unless `wish.regenerate`), when
-        `wish.step` is another one, and at the end; `Invalid` for a step or model that is not there.
+        `wish.step` is another one, and at the end; `Invalid` for a step that is not there. A model
+        that is not there fails as one that does not answer.
         """
         walk = await self.find(caller, identity)
         first = moves.free_number(await self._tree.history(identity))

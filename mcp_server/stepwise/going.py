@@ -97,7 +97,9 @@ class Going:
             for index in self._missing():
                 await self._hear(self._lost(index, _text(result.content)))
         errors = [response.error for response in self._responses.values() if response.error]
-        return ("failed", "; ".join(errors)) if len(errors) == len(self._responses) else ("done", None)
+        if len(errors) < len(self._responses):
+            return "done", None
+        return "failed", "; ".join(dict.fromkeys(errors))
 
     async def _hear(self, event: Event) -> Answers | None:
         if isinstance(event, Response):

@@ -97,6 +97,9 @@ async def test_a_run_is_walked_through_with_tools(running: Served, mode: Mode) -
         assert (back["step"], back["invalidated_steps"]) == ("angles", ["outline"])
         fork = await called(client, "fork_run", run_id=run, from_response_id="resp-001")
         assert (fork["parent_run_id"], fork["step"], fork["output"]) == (run, "outline", "Angles on tea")
+        assert "from_response_id" in await refused(client, "fork_run", run_id=run, step="angles")
+        other = {"target_step": "angles", "inputs": {"topic": "coffee"}}
+        assert "keeps the inputs" in await refused(client, "rewind_run", run_id=run, **other)
         listed = await called(client, "list_artifacts", run_id=run, limit=2)
         assert (listed["total_count"], len(listed["artifacts"])) == (4, 2)
         seen = await called(client, "get_run", run_id=fork["run_id"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from typing import get_args
 
-from ...models import Json, Run
+from ...models import Json, Run, RunStatus
 from ...server import Server
 from ...store import Figures
 from .run_tools import RUN_ID
@@ -151,7 +152,7 @@ NAME: Json = {"name": described(STRING, "Name of a pipeline.")}
 TIMEOUT: Json = {
     "timeout": described(NUMBER, "Seconds it may take, up to the server's maximum.", exclusiveMinimum=0)
 }
-STATUSES = ("running", "waiting", "done", "failed", "cancelled")
+STATUSES = get_args(RunStatus)
 TOOLS: tuple[Json, ...] = (
     tool(
         "start_run",

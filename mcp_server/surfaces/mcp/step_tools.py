@@ -74,6 +74,8 @@ class StepTools:
                 call.caller, given["run_id"], given["target_step"], given.get("inputs", {})
             )
             return shown_run(run) | {"invalidated_steps": [*later], "next": FOLLOW}
+        if given.get("inputs"):
+            raise Invalid("A step-wise run keeps the inputs it began with; `inputs` are for components.")
         walk, later = await self._stepwise.rewind(call.caller, given["run_id"], given["target_step"])
         return await self._shown(walk) | {"invalidated_steps": [*later]}
 
@@ -87,6 +89,8 @@ class StepTools:
                 call.caller, given["run_id"], given["step"], given.get("inputs", {})
             )
             return shown_run(run) | {"parent_run_id": run.parent, "next": FOLLOW}
+        if "step" in given or given.get("inputs"):
+            raise Invalid("A step-wise run is forked where it stands, or at a response: `from_response_id`.")
         walk = await self._stepwise.fork(
             call.caller, given["run_id"], given.get("from_response_id"), given.get("branch_name", "")
         )
