@@ -9,6 +9,7 @@ from pathlib import Path
 import mcp_types as types
 
 from ..models import Json
+from ..models.meta import RUN
 from ..settings import given
 from . import places, results, uploading
 from .connection import Connection, use
@@ -23,18 +24,29 @@ def run(
     name: str, inputs: Json, files: Files, *, url: str | None, as_json: bool, stream: bool, local: str | None
 ) -> None:
     """Run a pipeline and print its result. Raises as `call`."""
-    if not files or local is not None:
-        given = {"name": name, "arguments": inputs | inline(files)}
-        call("run_pipeline", given, name, url=url, as_json=as_json, stream=stream, local=local)
+    wanted = {"name": name, "arguments": inputs | inline(files if local is not None else ())}
+    if local is not None:
+        call("run_pipeline", wanted, name, url=url, as_json=as_json, stream=stream, local=local)
         return
 
     async def work(server: Connection) -> types.CallToolResult:
+        if not files:
+            result = await server.call("run_pipeline", wanted)
+            if not await _hidden(server, name, result):
+                return await results.completed(server, result)
         return await uploading.run(server.url, name, inputs, files, following)
 
     following = Following(name, stream=stream, as_json=as_json)
     with following:
         result = use(url, work, following)
     results.tell(result, as_json=as_json, lines=stream, streamed=following.streamed)
+
+
+async def _hidden(server: Connection, name: str, result: types.CallToolResult) -> bool:
+    """True if MCP does not know the pipeline, so that no run began; plain HTTP serves also what is hidden."""
+    if not result.is_error or RUN in (result.meta or {}):
+        return False
+    return (await server.call("describe_pipeline", {"name": name})).is_error
 
 
 def call(

@@ -1,17 +1,11 @@
-"""A folder that was written for Hayhooks is served as it is, and its pages' samples work but for the port."""
+"""A folder that was written for Hayhooks is served as it is."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import AsyncIterator
-from typing import Any
 
-import httpx
 import openai
 import pytest
-import requests
-from anyio import to_thread
 from clients import Served, loaded, serve
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +92,6 @@ outputs:
   replies: llm.replies
 """,
 }
-CHAT = {"model": "chat_pipeline", "messages": [{"role": "user", "content": "Hello!"}]}
 
 
 @pytest.fixture(scope="module")
@@ -111,39 +104,6 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     async with serve(folder, "--python-path", str(shared), "--log-level", "info") as running:
         await loaded(running.url)
         yield running
-
-
-def curl(url: str, *arguments: str) -> Any:
-    """What curl's sample gets, sent as the pages show it."""
-    command = ["curl", "-s", "--noproxy", "*", "-X", "POST", url, *arguments]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=LIMIT).stdout)
-
-
-async def test_curl_runs_a_pipeline_and_chats_with_it(served: Served) -> None:
-    kind = ("-H", "Content-Type: application/json")
-    query = ("-d", '{"query":"What is Haystack?"}')
-    ran = await to_thread.run_sync(curl, f"{served.url}/my_pipeline/run", *kind, *query)
-    assert ran == {"result": "Well: What is Haystack?"}
-    chat = f"{served.url}/v1/chat/completions"
-    answer = await to_thread.run_sync(curl, chat, *kind, "-d", json.dumps(CHAT))
-    assert answer["choices"][0]["message"]["content"] == "Hello!"
-    assert answer["object"] == "chat.completion"
-
-
-async def test_requests_and_httpx_run_pipelines_and_chat(served: Served) -> None:
-    def ask(path: str, body: Any) -> Any:
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.post(f"{served.url}{path}", json=body, timeout=LIMIT).json()
-
-    assert await to_thread.run_sync(ask, "/chat_pipeline/run", {"query": "Hello!"}) == {"result": "Hello!"}
-    answer = await to_thread.run_sync(ask, "/v1/chat/completions", CHAT)
-    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hello!"}
-    async with httpx.AsyncClient(trust_env=False, timeout=LIMIT) as client:
-        extra = {"query": "What is Haystack?", "params": {"temperature": 0.7}}
-        ran = await client.post(f"{served.url}/my_pipeline/run", json=extra)
-        assert ran.json() == {"result": "Well: What is Haystack?"}
-        assert (await client.post(f"{served.url}/chat/completions", json=CHAT)).status_code == 200
 
 
 async def test_openai_chats_with_wrappers_and_yamls(served: Served) -> None:

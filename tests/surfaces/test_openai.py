@@ -11,7 +11,6 @@ import anyio
 import httpx
 import openai
 import pytest
-from anyio import to_thread
 from clients import Served, loaded, serve, until
 
 from .conftest import WRAPPERS, wrapper
@@ -126,22 +125,6 @@ async def test_the_models_are_the_pipelines_that_can_be_chatted_with(client: ope
         with pytest.raises(openai.NotFoundError) as caught:
             await client.models.retrieve(name)
         assert caught.value.code == "model_not_found"
-
-
-def sample(url: str) -> str | None:
-    """The sample of Hayhooks' page, but for the port."""
-    client = openai.OpenAI(
-        base_url=f"{url}/v1", api_key="not-needed", http_client=openai.DefaultHttpxClient(trust_env=False)
-    )
-    with client:
-        response = client.chat.completions.create(
-            model="chat_pipeline", messages=[{"role": "user", "content": "Hello!"}]
-        )
-        return response.choices[0].message.content
-
-
-async def test_the_sample_of_hayhooks_page_works(served: Served) -> None:
-    assert await to_thread.run_sync(sample, served.url) == "You said: Hello!"
 
 
 async def test_a_completion_is_whole_and_the_rest_of_the_request_reaches_the_wrapper(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -101,25 +99,6 @@ async def test_the_body_of_both_pages_deploys_files(http: httpx.AsyncClient) -> 
     assert (undeployed.status_code, undeployed.json()["status"]) == (200, "success")
     assert "pipeline_name" not in (await http.get("/status")).json()["pipelines"]
     assert (await http.post("/pipeline_name/run", json={"query": "b"})).status_code == 404
-
-
-async def test_the_curl_of_the_older_page_deploys_a_list_of_files(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "pipeline_wrapper.py").write_text(said("You: "))
-    command = f"""
-    curl -sS -X POST {served.url}/pipelines/deploy \
-      -H 'Content-Type: application/json' \
-      -d '{{"name": "chat_pipeline",
-            "files": [{{"name": "pipeline_wrapper.py",
-                       "content": "'$(base64 -w 0 pipeline_wrapper.py)'"}}]}}'
-    curl -sS -X POST {served.url}/chat_pipeline/run \
-      -H 'Content-Type: application/json' -d '{{"query": "Hello!"}}'
-    """
-    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE, cwd=tmp_path)
-    with anyio.fail_after(LIMIT):
-        out, _ = await process.communicate()
-    text = out.decode()
-    assert json.loads(text[: text.index("}}") + 2])["status"] == "success", text
-    assert text.endswith('{"result":"You: Hello!"}')
 
 
 async def test_a_yaml_is_deployed_with_what_its_request_says_of_it(http: httpx.AsyncClient) -> None:

@@ -135,23 +135,6 @@ async def gone(state: Path) -> bool:
     return not kept(state)
 
 
-async def test_the_curl_of_the_page_sends_files(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "doc1.pdf").write_text("one")
-    (tmp_path / "doc2.txt").write_text("two")
-    command = f"""curl -sS -X POST {served.url}/rag_pipeline/run \
-      -F 'files=@doc1.pdf' -F 'files=@doc2.txt' -F 'query="Compare these documents"'"""
-    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE, cwd=tmp_path)
-    with anyio.fail_after(LIMIT):
-        out, _ = await process.communicate()
-    assert httpx.Response(200, content=out).json()["result"] == {
-        "query": "Compare these documents",
-        "files": [
-            ["doc1.pdf", "application/pdf", 3, "one"],
-            ["doc2.txt", "text/plain", 3, "two"],
-        ],
-    }
-
-
 async def test_the_sample_of_the_page_sends_a_folder(http: httpx.AsyncClient, served: Served) -> None:
     files = [("files", (f"docs/{number}.txt", b"x", "text/plain")) for number in range(30)]
     answer = await http.post("/rag_pipeline/run", files=files, data={"query": "Analyze all documents"})
