@@ -12,6 +12,7 @@ import httpx
 import mcp_types as types
 import orjson
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from clients import Served, command, serve
 
 from .conftest import wrapper
@@ -383,3 +384,38 @@ async def test_nonsense_on_stdin_is_answered_and_does_not_end_the_server(tmp_pat
     assert refusals == [*refused, types.PARSE_ERROR]
     codes = [answers[number]["error"]["code"] for number in (2, 3, 4)]
     assert codes == [types.METHOD_NOT_FOUND, types.INVALID_PARAMS, types.INVALID_PARAMS]
+
+
+async def test_an_id_in_flight_on_stdin_is_refused_and_the_first_call_is_answered(
+    served: Served, tmp_path: Path
+) -> None:
+    asked = message("tools/call", {"name": "confirm", "arguments": {"trace": str(tmp_path / "trace")}}, 7)
+    initialize = INITIALIZE | {"params": INITIALIZE["params"] | {"capabilities": {"elicitation": {}}}}
+    words = command(served.folder, tmp_path / "state", "--stdio")
+    async with await anyio.open_process(words, stderr=None) as process:
+        assert process.stdin is not None and process.stdout is not None
+        lines = BufferedByteReceiveStream(process.stdout)
+
+        async def post(*messages: dict[str, Any]) -> None:
+            assert process.stdin is not None
+            await process.stdin.send(b"".join(orjson.dumps(each) + b"\n" for each in messages))
+
+        async def heard() -> dict[str, Any]:
+            while "id" not in (answer := orjson.loads(await lines.receive_until(b"\n", 2**20))):
+                pass
+            return answer
+
+        await post(initialize, {"jsonrpc": "2.0", "method": "notifications/initialized"}, asked)
+        assert (await heard())["id"] == INITIALIZE["id"]
+        question = await heard()
+        assert question["method"] == "elicitation/create"
+        await post(message("ping", identity="7"))
+        refusal = await heard()
+        assert (refusal["id"], refusal["error"]["code"]) == (None, types.INVALID_REQUEST)
+        await post({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}})
+        answer = await heard()
+        assert (answer["id"], answer["result"]["structuredContent"]) == (7, {"result": "decline"})
+        await post(message("ping", identity=7))
+        assert (await heard())["id"] == 7
+        await process.stdin.aclose()
+        assert await process.wait() == 0

@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ...errors import NotFound, Unavailable
 from .. import BODY_LIMIT
 from .door import Door, refusal
+from .duplex import checked
 from .events import SessionEvents, announces
 from .protocol import ProtocolServer
 
@@ -118,7 +119,7 @@ class Sse:
         if scope["method"] != "GET":
             raise HTTPException(405, headers={"Allow": "GET"})
         async with self._transport.connect_sse(scope, receive, send) as streams:
-            await self._protocol.run(*streams, self._protocol.create_initialization_options())
+            await self._protocol.run(*checked(streams), self._protocol.create_initialization_options())
 
 
 class ToolsetDoor:
