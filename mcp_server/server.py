@@ -63,6 +63,7 @@ class Server:
         await self._stack.enter_async_context(self.catalog)
         await self._stack.enter_async_context(self.stepwise)
         await self._stack.enter_async_context(self.recorded)
+        await self._stack.enter_async_context(self.runs.elsewhere)
         self.opened = True
         return self
 

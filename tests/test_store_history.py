@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from mcp_server.errors import Conflict, Unavailable
-from mcp_server.models import Artifact, Caller, Fault, Result, Run
+from mcp_server.models import Artifact, Caller, Fault, Question, Result, Run
 from mcp_server.store import Filter, Place, Retention
 from mcp_server.store.changes import RunRow, new_id
+from mcp_server.store.errands import Errand, Errands
 from mcp_server.store.history import History
 from mcp_server.store.run_tables import counters, runs
 
@@ -76,6 +77,7 @@ async def test_a_recorded_run_is_found_as_it_was(history: History) -> None:
     for each in (
         run(),
         run(**ENDED),
+        run(status="waiting", question=Question(number=2, requests={"a": {"method": "roots/list"}})),
         run(status="failed", result=failed, error="no", finished=1001.0),
         run(**ENDED, parent="other", step="2", usage={"tokens": 4}),
         run(**ENDED, inputs={"text": "\ud800", "big": 2**70}),
@@ -94,6 +96,28 @@ async def test_what_a_run_is_now_replaces_what_it_was_until_it_has_ended(history
     found = await history.find(begun.id)
     assert found is not None
     assert (found.status, found.result) == ("done", RESULT)
+
+
+async def test_what_a_server_is_asked_goes_with_the_server_that_asks(shared: Path | str) -> None:
+    asked, answered, others = run(), run(), run()
+    async with History(shared) as owner:
+        for each in (asked, answered):
+            await owner.commit(each)
+        mine = Errands(owner)
+        async with History(shared) as asker:
+            await asker.commit(others)
+            errands = Errands(asker)
+            wanted = [
+                Errand(new_id(), asked.id),
+                Errand(new_id(), answered.id, 2, {"name": {"action": "decline"}}),
+            ]
+            for each in (*wanted, Errand(new_id(), others.id)):
+                await errands.put(each)
+            assert sorted(await mine.mine(), key=wanted.index) == wanted
+            assert [await mine.remove(wanted[0]) for _ in range(2)] == [True, False]
+            assert [*await mine.mine()] == wanted[1:]
+        await owner.recover()
+        assert [*await mine.mine()] == []
 
 
 async def test_meta_keeps_no_inputs_and_results_and_none_keeps_only_the_count(history: History) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from .base import Json, Noun, RunStatus, Verb
-from .events import StepDone
+from .events import Question, StepDone
 
 
 class Caller(Noun):
@@ -109,6 +109,8 @@ class Run(Noun):
     timeout: float
     """Seconds the work may take; waiting for an answer does not count."""
     status: RunStatus = "running"
+    question: Question | None = None
+    """What it waits for: the requests that have no answer yet."""
     result: Result | None = None
     error: str | None = None
     """Why it failed, in short; `interrupted` if its server stopped."""

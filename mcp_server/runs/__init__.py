@@ -3,9 +3,11 @@
 __init__    Runs: begin, call, find, repeat, stop
 live        a run that goes on in this process
 batches     one pipeline, many inputs
+making      a run before it begins
 recorder    what a run tells of its components while it goes, kept
 steps       runs whose components are recorded: gone on with, forked, rewound, shown
 past        what runs were: read from history, as callers may see it
+elsewhere   runs of other servers on the same store: stopped and answered through it
 trail       what a run said, for who follows it
 uploads     files that came with calls
 cache       what calls gave, given again for a while
@@ -22,15 +24,17 @@ from functools import partial
 from ..artifacts import Artifacts
 from ..catalog import Catalog, Serving, Stage
 from ..engines import Runner
-from ..errors import Conflict, NotFound, Unavailable
-from ..models import CALLS, Caller, Client, Emit, Json, Question, Recording, Run, Verb
+from ..errors import NotFound, Unavailable
+from ..models import CALLS, Answers, Caller, Client, Emit, Json, Question, Recording, Run, Verb
 from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
 from .cache import Cache
-from .leaving import leave
+from .elsewhere import Elsewhere
+from .leaving import leave, make_room
 from .live import Live, ignore, unsealed
+from .making import bounded, made
 from .past import Past
 from .recorder import Recorder, Work, recorder_of
 from .uploads import Supplied, Uploads
@@ -57,6 +61,7 @@ class Runs:
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
+        self.elsewhere = Elsewhere(history, self.past, self._going)
         self._engine = Supplied(engine, self.uploads, self.past.part)
 
     async def start(
@@ -92,9 +97,9 @@ class Runs:
         entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
             entry.check(inputs)
-        run = self._made(entry, caller, inputs, timeout).model_copy(
-            update={"verb": verb, "client": client or Client(), "key": key, "parent": parent, "step": step}
-        )
+        about = {"verb": verb, "client": client or Client(), "key": key, "parent": parent, "step": step}
+        run = made(entry.version, caller, inputs, bounded(timeout, entry.version, self._settings))
+        run = run.model_copy(update=about)
         recording = entry.options.record or self._settings.record
         lasts = detached or key is not None
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)
@@ -162,16 +167,11 @@ class Runs:
         if question is not None:
             live.shared = True
             live.listener = ignore
-            self._make_room(live.run.pipeline)
+            beside = [each for each in self._left() if each.run.pipeline == live.run.pipeline]
+            make_room(beside, max(1, self._settings.threads // 2))
             with suppress(Unavailable):  # a store that fails breaks no call; its status says so
                 await self._commit(live)
         return question
-
-    def _make_room(self, pipeline: str) -> None:
-        """Stop the run that waits longest if too many of one pipeline wait: each may hold a thread."""
-        waiting = [each for each in self._left() if each.question and each.run.pipeline == pipeline]
-        if len(waiting) > max(1, self._settings.threads // 2):
-            min(waiting, key=lambda each: each.changed).cancel()
 
     async def _lasts(self, live: Live) -> bool:
         """Let a run go on without its caller, durably; false if the store does not work."""
@@ -196,13 +196,9 @@ class Runs:
     async def rerun(self, caller: Caller, identity: str, *, timeout: float | None = None) -> Live:
         """Begin a run with the inputs of another one, of the pipeline as it is now. Raises as `start`.
 
-        Raises `NotFound`, and `Conflict` for a run whose inputs were not recorded.
+        Raises as `Past.call`, too.
         """
-        run = await self.past.run(caller, identity)
-        if run.verb != "call":
-            raise Conflict(f"Run {identity} is no call of a pipeline.")
-        if not run.has_inputs:
-            raise Conflict(f"The inputs of run {identity} were not recorded.")
+        run = await self.past.call(caller, identity)
         return await self.start(
             caller, run.pipeline, run.inputs, timeout=timeout, parent=run.id, detached=True
         )
@@ -210,18 +206,25 @@ class Runs:
     async def cancel(self, caller: Caller, identity: str) -> Run:
         """Stop a run, and wait until it has ended; one that has ended stays as it is.
 
-        Raises `NotFound`, and `Conflict` for one that another server runs.
+        One of another server may still go when this returns; raises as `Elsewhere.cancel`, and `NotFound`.
         """
+        run = await self.past.run(caller, identity)
         live = self._going.get(identity)
         if live is None:
-            run = await self.past.run(caller, identity)
-            if not run.ended:
-                raise Conflict(f"Run {identity} belongs to another server; cancel it there.")
-            return run
-        live = self.find(caller, identity)
+            return run if run.ended else await self.elsewhere.cancel(run)
         live.cancel()
         await live.end()
         return live.run
+
+    async def answer(self, run: Run, number: int, answers: Answers) -> None:
+        """Answer all or a part of the question `number` of a run, here or elsewhere.
+
+        What it does not ask is ignored. Raises as `Elsewhere.answer`.
+        """
+        if live := self._going.get(run.id):
+            live.add(number, answers)
+        elif not run.ended:
+            await self.elsewhere.answer(run, number, answers)
 
     def find(self, caller: Caller, identity: str) -> Live:
         """A run of this process by its id. Raises `NotFound` if there is none, or if it is another's."""
@@ -246,25 +249,19 @@ class Runs:
     def _left(self) -> list[Live]:
         return list(self._going.values())
 
-    def _made(self, entry: Serving, caller: Caller, inputs: Json, timeout: float | None) -> Run:
-        wanted = timeout or entry.version.options.timeout or self._settings.call_timeout
-        return Run(
-            id=new_id(),
-            pipeline=entry.name,
-            version=entry.version.number,
-            digest=entry.version.digest,
-            inputs=inputs,
-            caller=caller,
-            timeout=min(wanted, self._settings.max_timeout),
-        )
-
     def _begin(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
         work = recorder.around(work) if recorder else work
-        live = Live(run, work, self._seal, self._settings.answer_timeout, self.turned)
+        live = Live(run, work, self._seal, self._settings.answer_timeout, self._turned)
         live.recording, live.recorder = recording, recorder
         self._going[run.id] = live
         live.when_ended(self._ended)
         return live
+
+    def _turned(self, identity: str) -> None:
+        """What a run waits for is told to other servers, too."""
+        if (live := self._going.get(identity)) and live.shared:
+            self._history.record(live.run, live.recording)
+        self.turned(identity)
 
     def _joined(self, known: Run) -> Live:
         """A run that was begun before: the one that goes on, or what is recorded or kept of it."""

@@ -13,6 +13,7 @@ from ..errors import Invalid, ServerError
 from ..models import Answers, Caller, Emit, Event, Json, Progress, Question, Result, Run
 from ..store import INTERRUPTED
 from . import Runs, new_id
+from .making import made
 
 ITEMS = 1000
 """Inputs in one batch."""
@@ -58,17 +59,9 @@ class Batches:
             raise Invalid(f"`concurrency` must be from 1 to {AT_ONCE}.")
         choice = {"version": version} if version else {"stage": stage} if stage else {}
         serving = (await self._catalog.find(name, version, stage)).version
-        run = Run(
-            id=new_id(),
-            pipeline=name,
-            version=serving.number,
-            digest=serving.digest,
-            inputs={"items": [*inputs], "concurrency": concurrency, **choice},
-            usage={"items": len(inputs)},
-            verb="batch",
-            caller=caller,
-            timeout=timeout or 0.0,
-            continues=True,
+        given = {"items": [*inputs], "concurrency": concurrency, **choice}
+        run = made(serving, caller, given, timeout or 0.0).model_copy(
+            update={"usage": {"items": len(inputs)}, "verb": "batch", "continues": True}
         )
         return (await self._runs.launch(run, self._work)).run
 

@@ -1,4 +1,4 @@
-"""How the runs of this process end when the server stops."""
+"""How runs end that nobody asked to: when the server stops, and when too many wait."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ async def leave(left: Callable[[], Sequence[Live]], drain: float) -> None:
     for live in left():
         live.interrupt()
     await _ends(left, LEAVE)
+
+
+def make_room(left: Sequence[Live], most: int) -> None:
+    """Stop the run that waits longest if more than `most` wait: each may hold a thread."""
+    waiting = [each for each in left if each.question]
+    if len(waiting) > most:
+        min(waiting, key=lambda each: each.changed).cancel()
 
 
 async def _ends(left: Callable[[], Sequence[Live]], within: float) -> None:

@@ -91,6 +91,7 @@ class Live:
         if self._answers is None or self._answers.done():
             raise Conflict(f"Run {self.run.id} is not waiting for an answer.")
         self.question = None
+        self.run = self.run.model_copy(update={"question": None})
         self._answers.set_result(answers)
 
     @property
@@ -100,14 +101,16 @@ class Live:
             return {}
         return {key: wanted for key, wanted in self.question.requests.items() if key not in self._given}
 
-    def add(self, answers: Answers) -> None:
-        """Answer a part of the open question; with the last part it is answered. Others are ignored."""
-        if self.question is None:
+    def add(self, number: int, answers: Answers) -> None:
+        """Answer a part of the question `number`; with the last part it is answered. Others are ignored."""
+        if self.question is None or self.question.number != number:
             return
         asked = self.unanswered
         self._given = {**self._given, **{key: answers[key] for key in answers if key in asked}}
         if not self.unanswered:
             self.answer(self._given)
+        elif self.unanswered.keys() != asked.keys():
+            self._turn("waiting")
 
     def when_ended(self, tell: Callable[[Live], None]) -> None:
         """Have `tell` called with this run once it has ended."""
@@ -152,7 +155,7 @@ class Live:
         error = reason(result) if status == "failed" else None
         error = INTERRUPTED if self._interrupted and error else error
         ended = {"status": status, "result": result, "error": error, "finished": time.time()}
-        return self.run.model_copy(update=ended)
+        return self.run.model_copy(update=ended | {"question": None})
 
     async def _hear(self, event: Event) -> Answers | None:
         if isinstance(event, Progress):
@@ -180,7 +183,8 @@ class Live:
             self._turn("running")
 
     def _turn(self, status: RunStatus) -> None:
-        self.run = self.run.model_copy(update={"status": status})
+        question = self.question and Question(number=self.question.number, requests=self.unanswered)
+        self.run = self.run.model_copy(update={"status": status, "question": question})
         self.changed = time.time()
         self._turned(self.run.id)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..artifacts import PART, Address, Artifacts, Part
 from ..content import failure
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..models import CALLS, Caller, Emit, Result, Run, RunStatus
 from ..store import INTERRUPTED, Filter, Page, Statistics
 from ..store.history import History
@@ -33,6 +33,15 @@ class Past:
         run = live.run if live else await self._history.find(identity)
         if run is None or run.caller.name != caller.name:
             raise NotFound(f"There is no run {identity[:64]}.")
+        return run
+
+    async def call(self, caller: Caller, identity: str) -> Run:
+        """The same for a call that can be made again. Raises `Conflict` if its inputs were not recorded."""
+        run = await self.run(caller, identity)
+        if run.verb != "call":
+            raise Conflict(f"Run {identity} is no call of a pipeline.")
+        if not run.has_inputs:
+            raise Conflict(f"The inputs of run {identity} were not recorded.")
         return run
 
     async def list(
@@ -77,6 +86,13 @@ class Past:
     async def statistics(self, pipeline: str) -> Statistics:
         """How the calls of a pipeline went, whoever called. A pipeline without calls has zeros."""
         return await self._history.statistics(pipeline)
+
+    async def moved(self, run: Run) -> None:
+        """Wait until a run that goes on elsewhere ends, or asks something that `run` does not ask."""
+        known = run.question and run.question.number
+        while not run.ended and (run.question is None or run.question.number == known):
+            await asyncio.sleep(LOOK)
+            run = await self.run(run.caller, run.id)
 
     async def followed(self, run: Run, emit: Emit) -> Result:
         """Wait for the end of a run that was begun elsewhere, and give what it gave."""

@@ -14,8 +14,9 @@ from ..settings import Settings
 from ..store import INTERRUPTED
 from ..store.history import History
 from ..store.steps import Line, Steps, Turn
-from . import Runs, new_id
+from . import Runs
 from .batches import Batches
+from .making import made
 from .recorder import can_continue, recorder_of
 
 log = logging.getLogger(__name__)
@@ -73,17 +74,8 @@ class RecordedRuns:
         run = await self._ended(caller, identity)
         entry, line = await self._serving(run), await self._steps.line(run)
         turn = await self._turn(run, line, label, inputs)
-        new = Run(
-            id=new_id(),
-            pipeline=run.pipeline,
-            version=run.version,
-            digest=run.digest,
-            inputs=run.inputs,
-            caller=caller,
-            timeout=run.timeout,
-            parent=run.id,
-            step=label,
-            continues=can_continue(entry),
+        new = made(entry.version, caller, run.inputs, run.timeout).model_copy(
+            update={"parent": run.id, "step": label, "continues": can_continue(entry)}
         )
         await self._steps.fork(new, self._recording(entry), turn)
         return await self._go_on(new, entry)
@@ -100,13 +92,9 @@ class RecordedRuns:
         return await self._go_on(again, entry), tuple(each.step.label for each in later)
 
     async def _ended(self, caller: Caller, identity: str) -> Run:
-        run = await self._runs.past.run(caller, identity)
-        if run.verb != "call":
-            raise Conflict(f"Run {identity} is no call of a pipeline.")
+        run = await self._runs.past.call(caller, identity)
         if not run.ended:
             raise Conflict(f"Run {identity} is not over yet; cancel_run ends it.")
-        if not run.has_inputs:
-            raise Conflict(f"The inputs of run {identity} were not recorded.")
         return await self._history.find(identity) or run
 
     async def _serving(self, run: Run) -> Serving:

@@ -77,6 +77,7 @@ class RunRow(NamedTuple):
     structured: bytes | None
     continues: bool
     events: bytes | None
+    question: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ def _row(run: Run, record: Recording, instance: str) -> RunRow:
         structured,
         run.continues,
         packed(run.events) if full and run.events else None,
+        packed(run.question.model_dump(mode="json")) if full and run.question else None,
     )
 
 

@@ -31,7 +31,7 @@ ATTEMPTS = 4
 LOST = runs.c.finished.is_(None) & (runs.c.instance != "") & runs.c.instance.not_in(select(instances.c.id))
 """What no server owns that is there. A step-wise run that waits for its next move is nobody's, with an empty
 instance."""
-CONTINUABLE = runs.c.continues & (runs.c.status == "running") & (runs.c.attempt < ATTEMPTS)
+CONTINUABLE = runs.c.continues & runs.c.status.in_(("running", "waiting")) & (runs.c.attempt < ATTEMPTS)
 
 
 class Instance:
@@ -89,7 +89,8 @@ class Instance:
                 connection.execute(delete(instances).where(instances.c.id == identity))
                 if self._folder is not None:
                     self._file(identity).unlink(missing_ok=True)
-        taken = update(runs).where(LOST, CONTINUABLE).values(self._claim()).returning(runs.c.id)
+        claimed = self._claim() | {"status": "running", "question": None}  # what it asked, it asks again
+        taken = update(runs).where(LOST, CONTINUABLE).values(claimed).returning(runs.c.id)
         going_on = tuple(connection.scalars(taken))
         self._give_up(connection, LOST)
         return going_on

@@ -18,6 +18,7 @@ from . import Filter, Page, Place, Retention, Statistics, queries, step_queries
 from .blobs import Blobs
 from .changes import RunChange
 from .counting import statistics
+from .errand_rows import forget
 from .file import connect, explain, prepare
 from .instances import Instance
 from .retention import remove, surplus
@@ -123,7 +124,9 @@ class Journal:
         """Say that this server lives. Gives the runs that it goes on with; see `Instance.recover`."""
         self._instance.renew(connection)
         taken, self._taken = self._taken, ()
-        return (*taken, *self._instance.recover(connection))
+        taken += self._instance.recover(connection)
+        forget(connection)
+        return taken
 
     def step(self, connection: Connection, run: Run, step: StepDone) -> None:
         """See `step_queries.add`."""

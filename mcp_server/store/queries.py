@@ -11,7 +11,7 @@ from .file import lock
 from .rows import RunChange, restored, write_runs
 from .run_tables import runs
 
-LARGE = ("inputs", "content", "structured", "events")
+LARGE = ("inputs", "content", "structured", "events", "question")
 SMALL = [column for column in runs.c if column.name not in LARGE]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from ..models import Caller, Fault, Result, Run
+from ..models import Caller, Fault, Question, Result, Run
 from .changes import RunChange, RunRow, unpacked
 from .counting import add
 from .file import is_postgresql
@@ -31,6 +31,7 @@ UPDATED = (
     "structured",
     "continues",
     "events",
+    "question",
 )
 """What may change of a run that is already there."""
 
@@ -57,6 +58,7 @@ def restored(row: Row[Any]) -> Run:
         caller=Caller(name=row.caller, origin=row.origin),
         timeout=row.timeout,
         status=row.status,
+        question=None if row.question is None else Question.model_validate(unpacked(row.question)),
         result=result,
         error=row.error,
         usage=unpacked(row.usage.encode()) if row.usage else None,

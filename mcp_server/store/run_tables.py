@@ -48,14 +48,16 @@ runs = Table(
     Column("structured", LargeBinary),
     Column("continues", Boolean, nullable=False, server_default=false()),
     Column("events", LargeBinary),
+    Column("question", LargeBinary),
 )
 """One row for each run. Ids sort by time.
 
 `instance` and `attempt` are the claim: who has another one may not write. `head` is the execution a
 run stands at. `key` is the hash of caller and idempotency key, `fingerprint` that of what was
 asked with it. `size` is the bytes of what went in and out, of the artifacts and the recorded steps. `usage`,
-`fault`, `inputs` and `structured` are JSON objects, `content` and `events` JSON arrays. Whoever finds a run
-that `continues` without its server goes on with it. Times are seconds since the epoch.
+`fault`, `inputs`, `structured` and `question` (what it waits for) are JSON objects, `content` and `events`
+JSON arrays. Whoever finds a run that `continues`
+without its server goes on with it. Times are seconds since the epoch.
 """
 
 unfinished = runs.c.finished.is_(None)
@@ -173,3 +175,18 @@ deliveries = Table(
     Column("error", Text),
 )
 """What others were told, and how far it is; see `outbox.Delivery`. The server `instance` delivers it."""
+
+errands = Table(
+    "errands",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("number", Integer),
+    Column("answers", LargeBinary),
+)
+"""What the server that has a run is to do with it; see `errands.Errand`. The server `instance` asks for it.
+
+Ids sort by time. `number` is the question that the `answers` (a JSON object) belong to; without, the run is
+to be cancelled.
+"""

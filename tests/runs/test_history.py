@@ -8,10 +8,12 @@ import anyio
 import pytest
 from postgresql import Cluster
 
-from mcp_server.errors import Conflict, Invalid, NotFound
-from mcp_server.models import Answers, Artifact, Caller, Event, Question, Result
-from mcp_server.runs import ignore
+from mcp_server.errors import Conflict, Invalid, NotFound, Unavailable
+from mcp_server.models import Answers, Artifact, Caller, Event, Question, Result, Run
+from mcp_server.runs import ignore, new_id
 from mcp_server.server import Server
+from mcp_server.store.errands import Errands
+from mcp_server.store.history import History
 
 from .conftest import Open
 
@@ -122,7 +124,7 @@ async def test_a_server_that_stops_lets_its_runs_be_found_as_interrupted(
         assert (found.status, found.error) == ("failed", "interrupted")
 
 
-async def test_another_server_on_the_same_state_reads_runs_and_leaves_them_alone(
+async def test_another_server_on_the_same_state_reads_runs_and_lets_them_go_on(
     serving: Open, tmp_path: Path
 ) -> None:
     files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "until")}
@@ -130,11 +132,18 @@ async def test_another_server_on_the_same_state_reads_runs_and_leaves_them_alone
         live = await one.runs.start(ADA, "wait", files, detached=True)
         async with serving() as two:
             assert (await two.runs.past.run(ADA, live.run.id)).status == "running"
-            with pytest.raises(Conflict, match="another server"):
-                await two.runs.cancel(ADA, live.run.id)
         (tmp_path / "until").touch()
         await live.end()
         assert live.run.status == "done"
+
+
+async def test_a_server_that_does_not_hear_is_not_asked_any_more(serving: Open, tmp_path: Path) -> None:
+    async with serving() as server, History(tmp_path / "state" / "state.db") as deaf:
+        run = Run(id=new_id(), pipeline="wait", version=1, digest="d", inputs={}, caller=ADA, timeout=9.0)
+        await deaf.commit(run)
+        with pytest.raises(Unavailable, match="does not hear"):
+            await server.runs.cancel(ADA, run.id)
+        assert [*await Errands(deaf).mine()] == []
 
 
 class Asked:

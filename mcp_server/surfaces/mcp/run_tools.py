@@ -9,7 +9,6 @@ import anyio
 
 from ...errors import Conflict, Invalid, ServerError, Unavailable
 from ...models import Answers, Json, Question, Run
-from ...runs import Live
 from ...server import Server
 from .run_views import detailed, step_detailed, steps_shown, walked
 from .schemas import OBJECT, STRING, described, gives, takes, tool
@@ -63,14 +62,15 @@ class RunTools:
 
     async def answer(self, call: Invocation) -> Json:
         """Answer what a run asks, then wait for its end or its next question."""
-        live = self._find(call)
-        question = live.question
+        run = await self._runs.past.run(call.caller, call.arguments["run_id"])
+        question = run.question
         if question is None:
-            raise Conflict(f"Run {live.run.id} is not waiting for an answer.")
-        live.answer(completed(question, call.arguments["answers"]))
+            raise Conflict(f"Run {run.id} is not waiting for an answer.")
+        await self._runs.answer(run, question.number, completed(question, call.arguments["answers"]))
+        live = self._runs.live(run.id)
         with anyio.move_on_after(PATIENCE):
-            await live.next()
-        return detailed(live.run, live)
+            await (live.next() if live else self._runs.past.moved(run))
+        return detailed(await self._runs.past.run(call.caller, run.id), live)
 
     async def cancel(self, call: Invocation) -> Json:
         """Stop a run."""
@@ -79,9 +79,6 @@ class RunTools:
             await self._stepwise.cancel(call.caller, identity)
             return detailed(await self._runs.past.run(call.caller, identity))
         return detailed(await self._runs.cancel(call.caller, identity))
-
-    def _find(self, call: Invocation) -> Live:
-        return self._runs.find(call.caller, call.arguments["run_id"])
 
 
 def completed(question: Question, given: Json) -> Answers:

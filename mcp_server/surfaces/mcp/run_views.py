@@ -24,8 +24,8 @@ STEPS = 100
 def detailed(run: Run, live: Live | None = None) -> Json:
     """A run as its caller sees it: how far it is, what it asks while it waits, what it gave."""
     view = shown(run)
-    if live and live.question:
-        view["question"] = dict(live.question.requests)
+    if run.question:
+        view["question"] = dict(run.question.requests)
     if live and live.progress:
         view["progress"] = advanced(live.progress)
     if events := live.recorder.events if live and live.recorder else run.events:

@@ -63,17 +63,19 @@ class Tasks:
         live = self._runs.live(run.id)
         if live and run.ended:
             await live.end()  # an end that was told must not be lost
-        outcome = ending(run) if run.ended else going(request, live)
+        outcome = ending(run) if run.ended else going(request, run, live)
         changed = live.changed if live else None
         return {"resultType": "complete", **base(run, self._life, changed), **outcome}
 
     async def update(self, request: Request, params: UpdateParams) -> HandlerResult:
         """Answer what the task asks, all of it or a part. Keys that are not asked are ignored."""
         run = await self._find(request, params)
-        if live := self._runs.live(run.id):
-            live.add(answered(live, params.input_responses))
-        elif not run.ended:
-            raise MCPError(types.INTERNAL_ERROR, "Another server runs this task; answer it there.")
+        answers = answered(run, params.input_responses)
+        if run.question and answers:
+            try:
+                await self._runs.answer(run, run.question.number, answers)
+            except ServerError as error:
+                raise MCPError(types.INTERNAL_ERROR, str(error)) from None
         return {"resultType": "complete"}
 
     async def cancel(self, request: Request, params: TaskParams) -> HandlerResult:
@@ -81,8 +83,11 @@ class Tasks:
         run = await self._find(request, params)
         if live := self._runs.live(run.id):
             live.cancel()
-        elif not run.ended:
-            raise MCPError(types.INTERNAL_ERROR, "Another server runs this task; cancel it there.")
+        else:
+            try:
+                await self._runs.cancel(run.caller, run.id)
+            except ServerError as error:
+                raise MCPError(types.INTERNAL_ERROR, str(error)) from None
         return {"resultType": "complete"}
 
     async def _find(self, request: Request, params: TaskParams) -> Run:
@@ -146,12 +151,12 @@ def base(run: Run, ttl: int, changed: float | None = None) -> Json:
     }
 
 
-def going(request: Request, live: Live | None) -> Json:
+def going(request: Request, run: Run, live: Live | None) -> Json:
     """How a task goes that has not ended: what it asks, if this client declared that it can answer.
 
-    Nothing is known of what another server runs but that it goes on.
+    How far it is knows only the server that runs it: there it is `live`.
     """
-    asked = questions(live) if live else {}
+    asked = questions(run)
     if asked and all(declares(capabilities(request), wanted) for wanted in asked.values()):
         return {"status": "input_required", "inputRequests": asked}
     doing = live.progress.message if live and live.progress else None
@@ -171,20 +176,21 @@ def ending(run: Run) -> Json:
     return {"status": "completed", "result": joined(run.model_copy(update={"result": result}))}
 
 
-def questions(live: Live) -> dict[str, Json]:
+def questions(run: Run) -> dict[str, Json]:
     """What the run asks and nobody answered yet, under keys that no other question of the run has."""
-    number = live.question.number if live.question else 0
-    return {f"{key}-{number}": wanted for key, wanted in live.unanswered.items()}
+    asked = run.question
+    return {f"{key}-{asked.number}": wanted for key, wanted in asked.requests.items()} if asked else {}
 
 
-def answered(live: Live, responses: Json) -> Answers:
+def answered(run: Run, responses: Json) -> Answers:
     """The answers among these responses, in wire form, by the keys the pipeline knows.
 
     Raises `MCPError` that names a response which is of another kind than what was asked.
     """
     answers: dict[str, Json] = {}
-    for unique, (key, wanted) in zip(questions(live), live.unanswered.items(), strict=True):
+    for unique, wanted in questions(run).items():
         if unique in responses:
+            key = unique.rpartition("-")[0]
             try:
                 answers[key] = dumped(RESULTS[wanted["method"]].model_validate(responses[unique]))
             except ValidationError:
