@@ -24,6 +24,9 @@ INLINE = 1024 * 1024
 BLOCKS = 50
 """Content blocks of a result that does not fit; what follows is one artifact."""
 
+WHOLE = "The whole result."
+"""How a link to the structured content itself is described; the others lead to the text that was returned."""
+
 _PREFIX = len(b'{"result":')
 _PASSES = (4096, 1024, 256, 64, 16, 4)
 """Items of an array that are kept when structured content is shortened, and sixteenths of a text's length."""
@@ -82,7 +85,7 @@ class _Fitting:
             return result
         if not self._has_whole:
             whole = Artifact(name="result.json", mime_type="application/json", content=data)
-            self.links.append(self._kept(whole, "The whole result."))
+            self.links.append(self._kept(whole, WHOLE))
         if schema is None:
             return result.model_copy(update={"structured": None, "partial": True})
         short = _shortened(orjson.loads(data), self._limit)

@@ -46,6 +46,7 @@ MORE = {
                 "file": ByteStream(b"a;b", meta={{"file_name": "ü b.csv"}}, mime_type="text/csv"),
                 "both": {{"chart": png, "n": 1}},
                 "long": {{"text": "x" * 3_000_000}},
+                "longrecord": {{"result": "x" * 3_000_000}},
                 "longtext": "y" * 3_000_000,
                 "big": b"%PDF-" + bytes(3_000_000),
             }}[what]
@@ -166,6 +167,7 @@ async def test_the_sample_of_the_pages_runs_with_its_params(http: httpx.AsyncCli
         ("list", [1, None, "ü"]),
         ("nothing", None),
         ("long", {"text": "x" * 3_000_000}),
+        ("longrecord", {"result": "x" * 3_000_000}),
         ("longtext", "y" * 3_000_000),
     ],
 )

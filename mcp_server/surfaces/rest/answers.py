@@ -16,6 +16,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...content.fitting import WHOLE
 from ...models import Chunk, Json, Run
 from ...runs import Runs
 from ..listening import Listening, Stream
@@ -142,7 +143,10 @@ async def value(runs: Runs, run: Run) -> Any:
     if run.result.partial and whole is not None:
         uri = next(each.uri(run.id) for each in run.result.artifacts if each.name == whole)
         content = (await runs.past.part(run.caller, uri, ALL)).content
-        return content.decode() if whole.endswith(".txt") else unwrapped(orjson.loads(content))
+        if whole.endswith(".txt"):
+            return content.decode()
+        wrapped = any(block.get("description") == WHOLE for block in blocks)  # else it is what was returned
+        return unwrapped(orjson.loads(content)) if wrapped else orjson.loads(content)
     if run.result.structured is None:
         return "\n".join(spoken(blocks)) or None
     found: Json = orjson.loads(run.result.structured)
