@@ -55,6 +55,7 @@ class Runs:
         self._history = history
         self.turned: Watch = untold
         """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
+        self.noticed: Emit = ignore  # as `Live.noticed`, of every run
         self.artifacts, self.cache = Artifacts(), Cache()
         self.told: Callable[[Run], None] = lambda run: None
         """Hears of each run that ended; it must not wait."""
@@ -252,7 +253,7 @@ class Runs:
     def _begin(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
         work = recorder.around(work) if recorder else work
         live = Live(run, work, self._seal, self._settings.answer_timeout, self._turned)
-        live.recording, live.recorder = recording, recorder
+        live.recording, live.recorder, live.noticed = recording, recorder, self.noticed
         self._going[run.id] = live
         live.when_ended(self._ended)
         return live

@@ -11,7 +11,7 @@ import orjson
 
 from ..content import failure
 from ..errors import Conflict, ServerError
-from ..models import Answers, Emit, Event, Json, Progress, Question, Recording, Result, Run, RunStatus
+from ..models import Answers, Emit, Event, Json, Notice, Progress, Question, Recording, Result, Run, RunStatus
 from ..store import INTERRUPTED
 from ..store.tree import Watch
 from .recorder import Recorder, Work
@@ -39,6 +39,8 @@ class Live:
         self.trail = Trail()
         """What it said, for who follows it."""
         self.listener: Emit = ignore
+        self.noticed: Emit = ignore
+        """Hears what it says has changed for all clients; its listener does not."""
         self.asking = False
         """True while its listener asks."""
         self.asked = False
@@ -161,6 +163,8 @@ class Live:
         if isinstance(event, Progress):
             self.progress = event
         self.trail.add(event)
+        if isinstance(event, Notice) and event.what != "stream":
+            return await self.noticed(event)
         self.asking = isinstance(event, Question)
         self.asked |= self.asking
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import mcp_types as types
 import pytest
 from clients import Mode, Served, Transport, until
@@ -331,6 +332,17 @@ async def test_subscribers_hear_of_updates_of_their_resources_only(
         for uri in ("shop://items/2", "shop://items/1", "shop://hours"):
             await follower.client.call_tool("shop", {"updates": uri})
         assert [await follower.updated(), await follower.updated()] == ["shop://items/1", "shop://hours"]
+
+
+async def test_subscribers_hear_of_updates_by_runs_that_others_began_over_http(
+    served: Served, mode: Mode
+) -> None:
+    async with (
+        following(served, "http", mode, "shop://hours") as follower,
+        httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=60) as http,
+    ):
+        assert (await http.post("/shop/run", json={"updates": "shop://hours"})).status_code == 200
+        assert await follower.updated() == "shop://hours"
 
 
 async def test_who_unsubscribed_hears_no_more(served: Served) -> None:

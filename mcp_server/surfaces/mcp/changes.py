@@ -23,7 +23,7 @@ from mcp.server.subscriptions import (
 )
 from mcp.shared.exceptions import MCPError
 
-from ...models import Notice
+from ...models import Event, Notice
 from .eras import Request, connection
 from .streams import Streams
 
@@ -81,11 +81,11 @@ class Changes:
                 moved = [topic for topic in {**before, **known} if before.get(topic) != known.get(topic)]
                 await self._announce([*moved, *self._below(moved)])
 
-    async def announce(self, notice: Notice) -> None:
-        """Announce what a pipeline says has changed."""
-        topic = notice.uri if notice.what == "resource" else notice.what
-        if topic is not None:
-            await self._announce([topic])
+    async def announce(self, event: Event) -> None:
+        """Announce what a pipeline says has changed; other events are passed over."""
+        if isinstance(event, Notice):
+            topic = event.uri if event.what == "resource" else event.what
+            await self._announce([topic] if topic is not None else [])
 
     async def listen(
         self, request: Request, params: types.SubscriptionsListenRequestParams

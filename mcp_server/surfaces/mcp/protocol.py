@@ -61,8 +61,9 @@ class ProtocolServer(LowLevelServer[Any]):
         self.changes = Changes()
         self._catalog = server.catalog
         server.runs.turned = self._turned
+        server.runs.noticed = self.changes.announce
         server.stepwise.watch(self._turned)
-        running = Running(server, self.changes)
+        running = Running(server)
         self.tools = tools = Tools(server, running)
         self._published = Published(server, running, tools.toolset)
         super().__init__(

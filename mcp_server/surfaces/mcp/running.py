@@ -10,11 +10,10 @@ from starlette.datastructures import Headers
 from ...catalog import Stage
 from ...errors import Conflict
 from ...models import Answers, Caller, Client, Emit, Event, Json, Notice, Question, Run, Verb
-from ...runs import Live
+from ...runs import Live, ignore
 from ...server import Server
 from . import session_tasks
 from .asking import answers_to, asked, can_be_asked, capabilities, parked, pushed, question_of, run_of
-from .changes import Changes
 from .eras import Request, is_modern
 from .patience import EVER, Patience, handed
 from .reports import reported
@@ -37,9 +36,8 @@ class Waiting(Exception):
 class Running:
     """The way from a request to an ended run."""
 
-    def __init__(self, server: Server, changes: Changes) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self._changes = changes
 
     async def run(
         self,
@@ -63,7 +61,7 @@ class Running:
         """
         task = wants_task(request, params)
         async with reported(request, name, partial=self._server.settings.partial_results) as emit:
-            listener = self._afterwards if task else self._listener(request, params, emit)
+            listener = ignore if task else self._listener(request, params, emit)
             if params.request_state is None:
                 client = Client(capabilities=capabilities(request), headers=self._headers(request))
                 live = await self._server.runs.start(
@@ -84,7 +82,7 @@ class Running:
                 live = self._resumed(caller, params, listener)
             question = await self._server.runs.attend(live, patience.seconds)
             if not live.run.ended and live.listener is listener:  # another request may listen to the same run
-                live.listener = self._afterwards
+                live.listener = ignore
         if question is not None:
             raise Waiting(self._asked(request, live, question))
         if not live.run.ended or (patience.at_once and live.lasting):
@@ -117,11 +115,6 @@ class Running:
         days = self._server.settings.keep_days
         return created(run, days) if is_modern(request) else session_tasks.created(request, run, days)
 
-    async def _afterwards(self, event: Event) -> None:
-        """What is heard of a run once its request was answered."""
-        if isinstance(event, Notice) and event.what != "stream":
-            await self._changes.announce(event)
-
     def _listener(self, request: Request, params: types.InputResponseRequestParams, emit: Emit) -> Emit:
         async def hear(event: Event) -> Answers | None:
             match event:
@@ -134,8 +127,6 @@ class Running:
                 case Notice(what="stream"):
                     if request.close_sse_stream is not None:
                         await request.close_sse_stream()
-                case Notice():
-                    await self._changes.announce(event)
                 case _:
                     await emit(event)
             return None
