@@ -120,6 +120,24 @@ async def test_what_a_server_is_asked_goes_with_the_server_that_asks(shared: Pat
         assert [*await mine.mine()] == []
 
 
+async def test_a_run_whose_id_was_given_away_is_kept_for_a_day_whatever_makes_room(
+    shared: Path | str,
+) -> None:
+    async with History(shared, Retention(runs=0, bytes=0)) as history:
+        now = time.time()
+        begun = run(started=now)
+        await history.commit(begun)
+        promised = begun.model_copy(update=ENDED | {"finished": now + 1})
+        history.record(promised, promised=True)
+        plain, old = run(**ENDED | {"finished": now}, started=now - 1), run(**ENDED, started=now - 90_000)
+        history.record(plain)
+        await history.commit(old)
+        await history.commit(run(started=now))  # the newest one, which counts but goes on
+        await history.trim()
+        found = [await history.find(each.id) is not None for each in (promised, plain, old)]
+        assert found == [True, False, False]
+
+
 async def test_meta_keeps_no_inputs_and_results_and_none_keeps_only_the_count(history: History) -> None:
     meta, none = run(**ENDED, error="secret"), run(**ENDED)
     history.record(meta, "meta")

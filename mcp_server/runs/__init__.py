@@ -240,7 +240,7 @@ class Runs:
 
     def refused(self, run: Run) -> Run:
         """Record a run that failed before it began."""
-        self._history.record(run)
+        self._history.record(run, promised=run.parent is not None)
         return run
 
     async def close(self) -> None:
@@ -261,7 +261,7 @@ class Runs:
     def _turned(self, identity: str) -> None:
         """What a run waits for is told to other servers, too."""
         if (live := self._going.get(identity)) and live.shared:
-            self._history.record(live.run, live.recording)
+            self._history.record(live.run, live.recording, promised=True)
         self.turned(identity)
 
     def _joined(self, known: Run) -> Live:

@@ -78,6 +78,7 @@ class RunRow(NamedTuple):
     continues: bool
     events: bytes | None
     question: bytes | None
+    expires: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,11 @@ class RunChange:
     """What it left, with content."""
 
 
-def changed(run: Run, record: Recording, instance: str) -> RunChange:
-    """What to write of a run. An idempotency key is a promise to give the result again, so it keeps that."""
+def changed(run: Run, record: Recording, instance: str, life: float | None = None) -> RunChange:
+    """What to write of a run. An idempotency key is a promise to give the result again, so it keeps that.
+
+    It is kept for `life` seconds from its beginning, if that was promised.
+    """
     count = None
     if run.verb in CALLS and run.status in ("done", "failed"):
         failed = run.status == "failed"
@@ -100,7 +104,8 @@ def changed(run: Run, record: Recording, instance: str) -> RunChange:
     if run.verb not in {*CALLS, "batch"} or (record == "none" and run.key is None):
         return RunChange(None, count)
     kept = run.result.artifacts if run.result and whole else ()
-    return RunChange(_row(run, record, instance), count, tuple(each for each in kept if each.content))
+    row = _row(run, record, instance)._replace(expires=run.started + life if life else None)
+    return RunChange(row, count, tuple(each for each in kept if each.content))
 
 
 def _row(run: Run, record: Recording, instance: str) -> RunRow:
@@ -140,6 +145,7 @@ def _row(run: Run, record: Recording, instance: str) -> RunRow:
         run.continues,
         packed(run.events) if full and run.events else None,
         packed(run.question.model_dump(mode="json")) if full and run.question else None,
+        None,
     )
 
 

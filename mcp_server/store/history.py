@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 READERS = 3
 CARE = 15.0
 """Seconds between two looks at other servers."""
+LIFE = float(DAY)
+"""Seconds from its beginning that a run can be asked for whose id was given away before its end."""
 TIDY = 60.0
 """Seconds between two looks at what is too much."""
 SWEEP = 3600.0
@@ -77,9 +79,12 @@ class History:
         """Runs that could not be recorded since the server started."""
         return self._writer.lost
 
-    def record(self, run: Run, record: Recording = "full") -> None:
-        """Keep this state of a run, soon. Returns at once and never fails; see `lost`."""
-        self._writer.put(changed(run, record, self.instance))
+    def record(self, run: Run, record: Recording = "full", *, promised: bool = False) -> None:
+        """Keep this state of a run, soon. Returns at once and never fails; see `lost`.
+
+        `promised` is true for a run whose id was given away; see `LIFE`.
+        """
+        self._writer.put(changed(run, record, self.instance, LIFE if promised else None))
 
     def hit(self, pipeline: str) -> None:
         """Count a call that was answered with a kept result, soon. Never fails."""
@@ -91,13 +96,13 @@ class History:
         self._writer.put(lambda journal, connection: journal.step(connection, run, step), size)
 
     def changed(self, run: Run, record: Recording = "full") -> RunChange:
-        """What is to be written of this state of a run."""
-        return changed(run, record, self.instance)
+        """What is to be written of this state of a run whose id will be given away."""
+        return changed(run, record, self.instance, LIFE)
 
     async def commit(self, run: Run, record: Recording = "full") -> None:
-        """Keep this state of a run; it is durable when this returns. Raises `Unavailable`."""
+        """Keep this state of a run, for `LIFE` at least; durable when this returns. Raises `Unavailable`."""
         await self._lasting()
-        await self._writer.commit(changed(run, record, self.instance))
+        await self._writer.commit(self.changed(run, record))
 
     async def claim(self, run: Run, record: Recording = "full") -> Run | None:
         """Commit a run with an idempotency key, or give the run its caller began with that key before.
@@ -105,7 +110,7 @@ class History:
         Raises `Conflict` if that one was asked for something else, and `Unavailable`.
         """
         await self._lasting()
-        change = changed(run, record, self.instance)
+        change = self.changed(run, record)
         return await self._writer.commit(lambda journal, connection: journal.claim(connection, run, change))
 
     async def find(self, identity: str) -> Run | None:

@@ -20,13 +20,16 @@ def surplus(connection: Connection, kept: Retention) -> str | None:
 
 
 def remove(connection: Connection, before: str, days: float | None) -> int:
-    """Remove some of the runs up to this id that are over, with what they left. Gives how many.
+    """Remove some of the runs up to this id that are over and have expired, with what they left.
+
+    Gives how many.
 
     What a younger run was made from stays, for it shares its past. A step-wise run that nobody moved for
     `days` is over too.
     """
     younger = runs.alias()
-    over = runs.c.finished.is_not(None)
+    spared = func.coalesce(runs.c.expires, 0.0) > time.time()
+    over = runs.c.finished.is_not(None) & ~spared
     if days is not None:
         since = time.time() - days * 86400
         moved = (executions.c.run == runs.c.id) & (

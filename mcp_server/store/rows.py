@@ -32,6 +32,7 @@ UPDATED = (
     "continues",
     "events",
     "question",
+    "expires",
 )
 """What may change of a run that is already there."""
 

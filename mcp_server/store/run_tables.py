@@ -49,6 +49,7 @@ runs = Table(
     Column("continues", Boolean, nullable=False, server_default=false()),
     Column("events", LargeBinary),
     Column("question", LargeBinary),
+    Column("expires", Float),
 )
 """One row for each run. Ids sort by time.
 
@@ -56,8 +57,8 @@ runs = Table(
 run stands at. `key` is the hash of caller and idempotency key, `fingerprint` that of what was
 asked with it. `size` is the bytes of what went in and out, of the artifacts and the recorded steps. `usage`,
 `fault`, `inputs`, `structured` and `question` (what it waits for) are JSON objects, `content` and `events`
-JSON arrays. Whoever finds a run that `continues`
-without its server goes on with it. Times are seconds since the epoch.
+JSON arrays. Until it `expires`, retention spares it: somebody was given its id. Whoever finds a run that
+`continues` without its server goes on with it. Times are seconds since the epoch.
 """
 
 unfinished = runs.c.finished.is_(None)

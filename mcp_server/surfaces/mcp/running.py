@@ -112,8 +112,7 @@ class Running:
     def _outlasted(self, request: Request, run: Run, patience: Patience) -> Json:
         if not patience.task:
             return unfinished(run, handed(run))
-        days = self._server.settings.keep_days
-        return created(run, days) if is_modern(request) else session_tasks.created(request, run, days)
+        return created(run) if is_modern(request) else session_tasks.created(request, run)
 
     def _listener(self, request: Request, params: types.InputResponseRequestParams, emit: Emit) -> Emit:
         async def hear(event: Event) -> Answers | None:

@@ -17,7 +17,7 @@ from ...runs import Live, ignore
 from ...server import Server
 from .asking import can_be_asked, pushed
 from .eras import Request
-from .tasks import TaskParams, base, ending, life
+from .tasks import TTL, TaskParams, base, ending
 
 VERSION = "2025-11-25"
 RELATED = "io.modelcontextprotocol/related-task"
@@ -42,7 +42,6 @@ class SessionTasks:
 
     def __init__(self, server: Server) -> None:
         self._runs = server.runs
-        self._life = life(server.settings.keep_days)
 
     async def get(self, request: Request, params: TaskParams) -> HandlerResult:
         """How the task is doing."""
@@ -94,7 +93,7 @@ class SessionTasks:
         return run
 
     def _shown(self, request: Request, run: Run) -> Json:
-        return task_of(request, run, self._runs.live(run.id), self._life)
+        return task_of(request, run, self._runs.live(run.id))
 
 
 def check(request: Request) -> None:
@@ -108,11 +107,11 @@ def wants_task(request: Request, params: types.InputResponseRequestParams) -> bo
     return request.protocol_version == VERSION and getattr(params, "task", None) is not None
 
 
-def task_of(request: Request, run: Run, live: Live | None, ttl: int) -> Json:
+def task_of(request: Request, run: Run, live: Live | None) -> Json:
     """A task in wire form."""
-    known = base(run, ttl, live.changed if live else None)
+    known = base(run, live.changed if live else None)
     view: Json = {key: known[key] for key in ("taskId", "createdAt", "lastUpdatedAt")}
-    view |= {"ttl": ttl, "pollInterval": known["pollIntervalMs"]}
+    view |= {"ttl": TTL, "pollInterval": known["pollIntervalMs"]}
     if run.ended:
         view["status"] = {"done": "completed"}.get(run.status, run.status)
         return view | ({"statusMessage": run.error} if run.error else {})
@@ -141,9 +140,9 @@ def related(task: str) -> Json:
     return {RELATED: {"taskId": task}}
 
 
-def created(request: Request, run: Run, keep_days: float) -> Json:
+def created(request: Request, run: Run) -> Json:
     """The result of a call that became a task, as `unpacked` knows it."""
-    return {"content": [], "_meta": {CREATED: task_of(request, run, None, life(keep_days))}}
+    return {"content": [], "_meta": {CREATED: task_of(request, run, None)}}
 
 
 async def unpacked(ctx: Request, call_next: CallNext) -> HandlerResult:

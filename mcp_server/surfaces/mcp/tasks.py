@@ -23,13 +23,14 @@ from ...runs.live import STOPPED
 from ...runs.past import given
 from ...server import Server
 from ...store import INTERRUPTED
+from ...store.history import LIFE
 from .asking import RESULTS, capabilities, declares, dumped
 from .eras import Request, is_modern
 from .results import joined
 
 EXTENSION = "io.modelcontextprotocol/tasks"
-LIFE = 86_400_000
-"""Milliseconds from its beginning that a task can be asked for; less if history keeps runs for less."""
+TTL = int(LIFE * 1000)
+"""Milliseconds from its beginning that a task can be asked for, at least."""
 POLL = 1000
 """Milliseconds between two questions for a task."""
 
@@ -55,7 +56,6 @@ class Tasks:
 
     def __init__(self, server: Server) -> None:
         self._runs = server.runs
-        self._life = life(server.settings.keep_days)
 
     async def get(self, request: Request, params: TaskParams) -> HandlerResult:
         """How the task is doing; what it asks, and in the end its result or error."""
@@ -65,7 +65,7 @@ class Tasks:
             await live.end()  # an end that was told must not be lost
         outcome = ending(run) if run.ended else going(request, run, live)
         changed = live.changed if live else None
-        return {"resultType": "complete", **base(run, self._life, changed), **outcome}
+        return {"resultType": "complete", **base(run, changed), **outcome}
 
     async def update(self, request: Request, params: UpdateParams) -> HandlerResult:
         """Answer what the task asks, all of it or a part. Keys that are not asked are ignored."""
@@ -130,23 +130,18 @@ def check_route(request: Request, task: str) -> None:
         raise MCPError(types.HEADER_MISMATCH, "The header Mcp-Name must be the taskId.")
 
 
-def created(run: Run, keep_days: float) -> Json:
+def created(run: Run) -> Json:
     """The result of a call that became a task."""
-    return {"resultType": "task", "status": "working", **base(run, life(keep_days))}
+    return {"resultType": "task", "status": "working", **base(run)}
 
 
-def life(keep_days: float) -> int:
-    """Milliseconds a task can be asked for, given how many days history keeps runs."""
-    return max(1, int(min(LIFE, keep_days * 86_400_000)))
-
-
-def base(run: Run, ttl: int, changed: float | None = None) -> Json:
+def base(run: Run, changed: float | None = None) -> Json:
     """What is told of every task; `changed` is when it last turned to another status."""
     return {
         "taskId": run.id,
         "createdAt": moment(run.started),
         "lastUpdatedAt": moment(run.finished or changed or run.started),
-        "ttlMs": ttl,
+        "ttlMs": TTL,
         "pollIntervalMs": POLL,
     }
 
