@@ -21,7 +21,8 @@ class VersionStatus(Noun):
     stage: Stage
     share: float | None = None
     """Of the calls, from 0 to 1, for the one in staging."""
-    author: str
+    author: str | None
+    """None if it is not saved."""
     created: float
     """Seconds since the epoch."""
     parent: int | None = None
@@ -29,6 +30,8 @@ class VersionStatus(Noun):
     description: str | None = None
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    unsaved: bool | None = None
+    """True if it is gone when this server stops; nothing can be said about it, and no stage given to it."""
 
 
 class Comparison(Noun):
@@ -56,10 +59,18 @@ class Versions:
     async def list(self, name: str) -> tuple[VersionStatus, ...]:
         """Every version, newest first. Raises `NotFound` if there is none."""
         await self._board.until(lambda: self._board.started)
-        records = await self._archive.records(name)
-        if not records:
+        found = [*map(self.status, await self._archive.records(name)), *self._unsaved(name)]
+        if not found:
             raise NotFound(f"There is no version of a pipeline named {name[:64]}.")
-        return tuple(self.status(record) for record in reversed(records))
+        return tuple(sorted(found, key=lambda each: each.number, reverse=True))
+
+    def _unsaved(self, name: str) -> tuple[VersionStatus, ...]:
+        """The upload that serves, if it ends with this server."""
+        entry = self._board.snapshot.entries.get(name)
+        if entry is None or entry.kept or entry.origin != "upload" or entry.version is None:
+            return ()
+        status = self.status(Record(entry.version, ""))
+        return (status.model_copy(update={"author": None, "unsaved": True}),)
 
     async def one(self, name: str, number: int) -> VersionStatus:
         """A version. Raises `NotFound`."""

@@ -32,6 +32,27 @@ async def test_a_version_tells_who_made_it_when_and_from_what(place: Place) -> N
     assert versions[0].created >= versions[1].created > 1e9
 
 
+async def test_an_upload_that_is_not_saved_is_listed_as_that_while_it_serves(place: Place) -> None:
+    async with place.server() as server:
+        await deployed(server, wrapper(1))
+        await server.deploy("adder", wrapper(2), overwrite=True, keep=False)
+        await server.deploy("fresh", wrapper(3), keep=False)
+        unsaved, saved = await server.catalog.versions("adder")
+        assert (unsaved.number, unsaved.stage, unsaved.unsaved, unsaved.author) == (
+            2,
+            "production",
+            True,
+            None,
+        )
+        assert (saved.number, saved.stage, saved.unsaved) == (1, "none", None)
+        assert [each.unsaved for each in await server.catalog.versions("fresh")] == [True]
+        await server.catalog.undeploy("fresh")
+        with pytest.raises(NotFound):
+            await server.catalog.versions("fresh")
+    async with place.server() as server:
+        assert [each.unsaved for each in await server.catalog.versions("adder")] == [None]
+
+
 async def test_folder_edits_have_parents_also_those_made_while_no_server_ran(place: Place) -> None:
     place.pipeline("adder", wrapper(1))
     async with place.server(reload=True) as server:
