@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -163,7 +162,6 @@ def _about(each: Json) -> str:
 
 
 def _version(each: Json) -> tuple[Any, ...]:
-    made = datetime.fromtimestamp(each["created"], UTC).isoformat()
     share = f"{each['share']:.0%}" if each.get("share") else None
     pairs = (
         ", ".join(f"{key}={value}" for key, value in each.get(of, {}).items()) for of in ("tags", "metrics")
@@ -173,7 +171,7 @@ def _version(each: Json) -> tuple[Any, ...]:
         each["stage"],
         share,
         each.get("parent"),
-        ago(made),
+        ago(each["created"]),
         each.get("author"),
         *pairs,
         first_sentence(each.get("description", "")),

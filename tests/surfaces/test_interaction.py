@@ -89,7 +89,7 @@ async def test_pipelines_are_listed_by_name_and_the_management_tools_last(client
     echo = tools[names.index("echo")]
     assert echo.description == "Gives the text back."
     assert echo.input_schema["required"] == ["text"]
-    assert echo.meta is not None and echo.meta["haystack-mcp-server/version"]["number"] == 1
+    assert echo.meta is not None and echo.meta["haystack-mcp-server/version"]["number"] == "1"
 
 
 async def test_a_call_gives_structured_content_and_the_same_as_text(client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ async def refused(client: Client, verb: str, /, **arguments: Any) -> str:
     return result.content[0].text
 
 
-async def said(client: Client, **which: str) -> tuple[str, int]:
+async def said(client: Client, **which: str) -> tuple[str, str]:
     """What the pipeline says when it is run by name, and the version that the result names."""
     result = await client.call_tool("run_pipeline", {"name": "say", "arguments": {"text": "x"}} | which)
     assert not result.is_error, result.content
@@ -73,16 +74,17 @@ async def test_versions_are_listed_with_stage_and_lineage(client: Client) -> Non
     two, one = (await manage(client, "list_versions"))["versions"]
     assert (two["version"], two["stage"], two["parent"]) == ("2", "production", "1")
     assert (one["version"], one["stage"]) == ("1", "none") and "parent" not in one
+    assert one["created"] < two["created"] and datetime.fromisoformat(one["created"]).tzinfo == UTC
     assert "no version" in await refused(client, "list_versions", name="nobody")
 
 
 async def test_a_call_may_name_a_version_or_a_stage(client: Client) -> None:
-    assert await said(client) == ("two x", 2)
-    assert await said(client, version="1") == ("one x", 1)
+    assert await said(client) == ("two x", "2")
+    assert await said(client, version="1") == ("one x", "1")
     staged = await manage(client, "set_stage", version="1", stage="staging", share=0)
     assert (staged["stage"], staged["share"]) == ("staging", 0)
-    assert await said(client, stage="staging") == ("one x", 1)
-    assert await said(client, stage="production") == ("two x", 2)
+    assert await said(client, stage="staging") == ("one x", "1")
+    assert await said(client, stage="production") == ("two x", "2")
     run = {"arguments": {"text": "x"}}
     assert "no version 9" in await refused(client, "run_pipeline", version="9", **run)
     assert "not both" in await refused(client, "run_pipeline", version="1", stage="staging", **run)

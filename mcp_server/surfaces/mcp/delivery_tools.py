@@ -10,7 +10,7 @@ from ...server import Server
 from ...store.outbox import Delivering, Delivery
 from .history_tools import LIMIT, MOST
 from .schemas import COUNT, LIST, STRING, described, gives, takes, tool
-from .views import Invocation
+from .views import Invocation, moment
 
 
 class DeliveryTools:
@@ -33,6 +33,7 @@ class DeliveryTools:
 def shown(delivery: Delivery) -> Json:
     """A delivery as callers see it, without what is not known."""
     view = {"run_id" if key == "run" else key: value for key, value in asdict(delivery).items()}
+    view["created"] = moment(delivery.created)
     view["version"] = str(delivery.version) if delivery.version else None
     return {key: value for key, value in view.items() if value is not None}
 

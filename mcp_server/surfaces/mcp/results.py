@@ -40,7 +40,7 @@ def unfinished(run: Run, text: str) -> Json:
 
 def told(run: Run) -> Json:
     """Which run it is."""
-    return {"id": run.id, "version": run.version, "digest": run.digest}
+    return {"id": run.id, "version": str(run.version), "digest": run.digest}
 
 
 def answer(structured: Json) -> Json:

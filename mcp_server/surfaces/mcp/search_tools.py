@@ -51,7 +51,7 @@ class SearchTools:
             raise missing(call.arguments["name"])
         arguments = {"name": found["name"], "arguments": sample(found["inputSchema"])}
         view: Json = {key: found[key] for key in DESCRIBED if key in found}
-        view["version"] = str(found["_meta"][VERSION]["number"])
+        view["version"] = found["_meta"][VERSION]["number"]
         return view | {"example": {"tool": "run_pipeline", "arguments": arguments}}
 
 

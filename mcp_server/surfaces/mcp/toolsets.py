@@ -119,7 +119,7 @@ def searches(mode: Mode, tools: Mapping[str, Json]) -> bool:
 def described(entry: Entry, tool: Json) -> Json:
     """The tool with its version, and whether a call may be a task (2025-11-25, `ToolExecution`)."""
     assert entry.version is not None, "a tool comes from a version"
-    version = {"number": entry.version.number, "digest": entry.version.digest}
+    version = {"number": str(entry.version.number), "digest": entry.version.digest}
     support = "required" if entry.options.task == "required" else "optional"
     meta = {**tool.get("_meta", {}), VERSION: version}
     return {**tool, "execution": {"taskSupport": support}, "_meta": meta}

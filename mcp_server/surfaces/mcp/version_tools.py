@@ -11,7 +11,7 @@ from ...models import NAME, Json
 from ...server import Server
 from .schemas import LIST, OBJECT, STRING, described, gives, takes, tool
 from .search_tools import NUMBERS
-from .views import Invocation
+from .views import Invocation, moment
 
 
 class VersionTools:
@@ -77,6 +77,7 @@ def shown(version: VersionStatus) -> Json:
     """A version as callers see it, without what is not known."""
     view = version.model_dump(mode="json", exclude_none=True)
     view["version"] = str(view.pop("number"))
+    view["created"] = moment(version.created)
     return view | ({"parent": str(version.parent)} if version.parent else {})
 
 
@@ -107,7 +108,7 @@ VERSION = gives(
         "stage": {"type": "string", "enum": [*get_args(Stage)]},
         "share": NUMBER,
         "author": STRING,
-        "created": NUMBER,
+        "created": STRING,
         "parent": STRING,
         "description": STRING,
         "tags": OBJECT,

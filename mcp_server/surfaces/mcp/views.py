@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 from ...models import Caller, Json
@@ -39,3 +40,8 @@ class Invocation:
     """What the address serves now."""
     key: str | None = None
     """The idempotency key the client gave."""
+
+
+def moment(seconds: float) -> str:
+    """A time as answers show it, in UTC to the millisecond (ISO 8601)."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
