@@ -103,16 +103,14 @@ def wire(method: str, value: Any) -> Json:
     return given if given.get("action") in ACTIONS else {"action": "accept", "content": given}
 
 
-RUN_ID: Json = {"run_id": described(STRING, "Id of a run, as a result named it.")}
+RUN_ID: Json = {"run_id": described(STRING, "Id of a run.")}
 ANSWERS = described(OBJECT, "By key of the question: the form's fields, or decline or cancel.")
 TOOLS: tuple[Json, ...] = (
     tool(
         "get_run",
         "Run status",
         "Tells how a run is doing, what it asks while it waits, and what it gave.",
-        takes(
-            RUN_ID | {"step": described(STRING, "Only this step of it, with what it got and gave.")}, "run_id"
-        ),
+        takes(RUN_ID | {"step": described(STRING, "Only this step, with inputs and outputs.")}, "run_id"),
         RUN,
         readOnlyHint=True,
         idempotentHint=True,

@@ -90,8 +90,7 @@ TOOLS: tuple[Json, ...] = (
     tool(
         "search_pipelines",
         "Search pipelines",
-        "Finds pipelines by words. Returns the best ones without their schemas, "
-        "which describe_pipeline gives.",
+        "Finds pipelines by words. describe_pipeline gives their schemas.",
         takes(
             {
                 "query": described(STRING, "Such as `translate a text`."),

@@ -139,7 +139,7 @@ async def quiet(event: Event) -> Answers | None:
 
 
 STRINGS: Json = {"type": "array", "items": STRING}
-RUN_ID: Json = {"run_id": described(STRING, "Id of a run, as a result named it.")}
+RUN_ID: Json = {"run_id": described(STRING, "Id of a run.")}
 INPUTS: Json = {"inputs": described(OBJECT, "Other inputs for the component, by name.")}
 FOLLOW = "It goes on by itself; get_run follows it."
 STANDING = gives({"run_id": STRING, "status": STRING, "step": STRING, "output": STRING, "next": STRING})
