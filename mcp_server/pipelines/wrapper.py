@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_origin
@@ -21,6 +21,7 @@ from .authoring import PipelineWrapper
 from .chat import COMPLETIONS, RESPONSES, UPLOAD, Chat, Method, as_tool, opening
 from .collected import published_by
 from .context import Context
+from .diagrams import has_diagram
 from .docstrings import Documentation, documentation
 from .faults import broken_by, written_in
 from .modules import Modules
@@ -79,10 +80,20 @@ def offered(
     with _told(root, "`setup`"):
         _set_up(instance)
     with _told(root, "what it publishes"):
-        publications = published_by(name, instance)
+        publications = _published(name, options.title, instance)
     return WrapperPipeline(
         publications.told(manifest), entry, instance, modules or Modules(name, root), publications, chat
     )
+
+
+def _published(name: str, title: str | None, instance: Any) -> Publications:
+    """What its methods publish, and the chat prompt of its Haystack pipeline, if it has one."""
+    found = published_by(name, instance)
+    if not has_diagram(pipeline := cast(Any, getattr(instance, "pipeline", None))):
+        return found
+    from .templated import templated  # not above: wrappers without a Haystack pipeline do not need it
+
+    return replace(found, prompts={**templated(name, title, pipeline), **found.prompts})
 
 
 @contextlib.contextmanager

@@ -351,6 +351,29 @@ def test_a_chat_prompt_pipeline_publishes_its_template_and_its_diagram(tmp_path:
     assert "graph TD" in content["text"] and "ChatPromptBuilder" in content["text"]
 
 
+def test_so_does_a_wrapper_whose_pipeline_has_a_chat_prompt(tmp_path: Path) -> None:
+    (tmp_path / "teller.yml").write_text(YAML)
+    (tmp_path / "pipeline_wrapper.py").write_text(
+        dedent("""
+        from pathlib import Path
+
+        from haystack import Pipeline
+        from mcp_server import PipelineWrapper as Base
+
+        class PipelineWrapper(Base):
+            def setup(self) -> None:
+                self.pipeline = Pipeline.loads((Path(__file__).parent / "teller.yml").read_text())
+
+            def run_api(self, topic: str) -> str:
+                return topic
+        """)
+    )
+    pipeline = load("teller", tmp_path)
+    assert [each["name"] for each in pipeline.manifest.prompts] == ["teller"]
+    messages = done(pipeline, "prompt", name="teller", arguments={"topic": "tea", "language": "Latin"})
+    assert messages == [user("You are brief."), user("Tell me about tea in Latin.")]
+
+
 @pytest.mark.parametrize(
     ("template", "uri", "values"),
     [
