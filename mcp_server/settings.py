@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     text_limit: int = Field(
         80_000, ge=1024, description="Bytes of text a result may show; a longer one becomes an artifact."
     )
+    inline_limit: int = Field(
+        1024 * 1024,
+        ge=1024,
+        description="Bytes of structured content a result may have, and of images and files in it; larger "
+        "ones become artifacts.",
+    )
     result_limit: int = Field(
         32 * 1024 * 1024,
         ge=1024,
@@ -236,6 +242,7 @@ class Settings(BaseSettings):
             threads=self.threads,
             result=self.result_limit,
             text=self.text_limit,
+            inline=self.inline_limit,
             python_path=tuple(folder.absolute() for folder in self.python_path),
             log_level=self.log_level,
         )

@@ -78,6 +78,15 @@ def test_media_become_links_in_their_place() -> None:
     assert kept(result) == {"content-0.png": large, "b.pdf": large}
 
 
+def test_how_much_may_be_in_a_result_can_be_said() -> None:
+    small = fit(Reply(Image(bytes(3000)), structured={"text": "x" * 3000}), inline=2048)
+    assert [block["type"] for block in content(small)] == ["resource_link", "resource_link"]
+    assert small.structured is None
+    assert "result.json" in kept(small)
+    large = Image(bytes(INLINE))
+    assert [block["type"] for block in content(fit(large, inline=2 * INLINE))] == ["image"]
+
+
 def test_artifacts_of_one_name_are_numbered() -> None:
     large = bytes(INLINE)
     result = fit(Reply(Embedded("f:///a/x.bin", large), Embedded("f:///b/x.bin", large)))

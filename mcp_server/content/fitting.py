@@ -2,9 +2,9 @@
 
 Two figures rule. A model reads text: beyond the limit of text (a setting, about 20 000 tokens by default)
 a preview of a quarter of it stands for the whole. Programs read structured content, images and files: they
-stay up to 1 MiB of each, so that a message stays far below the 4 MiB at which clients break. Structured
-content above that is left out; where the tool has promised it by an output schema, which clients check, it
-is shortened so that it still fits.
+stay up to 1 MiB of each (a setting, too), so that a message stays far below the 4 MiB at which clients
+break. Structured content above that is left out; where the tool has promised it by an output schema, which
+clients check, it is shortened so that it still fits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..models import Artifact, Json, Result
 from .encoder import dump
 
 INLINE = 1024 * 1024
-"""Bytes of structured content in a message, and of images and files in base64."""
+"""Bytes of structured content in a message, and of images and files in base64, unless told otherwise."""
 BLOCKS = 50
 """Content blocks of a result that does not fit; what follows is one artifact."""
 
@@ -36,17 +36,23 @@ _CUT = " … (cut)"
 
 
 def fitted(
-    result: Result, run: str, limit: int, schema: Json | None = None, left: tuple[Artifact, ...] = ()
+    result: Result,
+    run: str,
+    limit: int,
+    schema: Json | None = None,
+    left: tuple[Artifact, ...] = (),
+    inline: int = INLINE,
 ) -> Result:
     """The result as it can be sent, with links to what is not in it and to what the run `left` on purpose.
 
-    `limit` is in bytes of text, `schema` the output schema of the tool. Returns the result itself if it
-    fits. With a schema that a shortened value does not fit, the result is an error.
+    `limit` is in bytes of text, `inline` in bytes of structured content and of media, `schema` the output
+    schema of the tool. Returns the result itself if it fits. With a schema that a shortened value does not
+    fit, the result is an error.
     """
-    fits = len(result.content) <= limit and len(result.structured or b"") <= INLINE
+    fits = len(result.content) <= limit and len(result.structured or b"") <= inline
     if fits and not left:
         return result
-    fitting = _Fitting(run, limit, left)
+    fitting = _Fitting(run, limit, left, inline)
     content: list[Json] = orjson.loads(result.content)
     if not fits:
         content = fitting.content(content, result.structured)
@@ -59,11 +65,11 @@ def fitted(
 class _Fitting:
     """One result on its way: what is still free, and the artifacts so far."""
 
-    def __init__(self, run: str, limit: int, left: tuple[Artifact, ...]) -> None:
+    def __init__(self, run: str, limit: int, left: tuple[Artifact, ...], inline: int) -> None:
         self._run = run
         self._limit = limit
         self._text = limit
-        self._media = INLINE
+        self._inline = self._media = inline
         self._has_whole = False
         self.artifacts: dict[str, Artifact] = {}
         self.links: list[Json] = []
@@ -81,7 +87,7 @@ class _Fitting:
     def structured(self, result: Result, schema: Json | None) -> Result:
         """The result with structured content that may be sent."""
         data = result.structured
-        if data is None or len(data) <= INLINE:
+        if data is None or len(data) <= self._inline:
             return result
         if not self._has_whole:
             whole = Artifact(name="result.json", mime_type="application/json", content=data)

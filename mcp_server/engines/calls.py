@@ -124,7 +124,7 @@ class Call:
             return result
         if self._schema and result.structured is None and not result.is_error:
             return failure(UNPROMISED)
-        return fitted(result, self._run.id, self._limits.text, self._schema, left)
+        return fitted(result, self._run.id, self._limits.text, self._schema, left, self._limits.inline)
 
     def _failed(self, error: BaseException) -> Result:
         if self._context.cancelled and isinstance(error, Stopped | asyncio.CancelledError):

@@ -145,6 +145,8 @@ class Limits(Noun):
     """Bytes of a result with all its artifacts."""
     text: int
     """Bytes of text that a result shows; the rest becomes an artifact."""
+    inline: int = 1024 * 1024
+    """Bytes of structured content that a result has, and of images and files."""
     python_path: tuple[Path, ...] = ()
     """Folders whose modules pipelines can import."""
     log_level: str = "warning"
