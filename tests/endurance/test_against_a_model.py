@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as play
@@ -34,8 +34,8 @@ ADDS = some.integers(1, 3)
 NUMBERS = some.integers(1, 4)
 STAGES = some.sampled_from(["production", "staging", "archived", "none"])
 SEEDS = some.integers(0, 10**6)
-MANY, FEW = (350, 100), (6, 50)
-"""Games and moves of each, in the long and in the short form."""
+MANY, FEW = (35, 10, 100), (1, 6, 50)
+"""Plays, games of each and moves of each, in the long and in the short form. A play has a seed of its own."""
 REST = 8
 """Moves between two ends of a server."""
 
@@ -55,21 +55,23 @@ def test_a_server_does_what_the_model_does(
         state = Path(tempfile.mkdtemp(dir=tmp_path))
         return Game(lives, folder, state, cluster.database() if cluster else None, moves)
 
-    games, steps = MANY if long else FEW
-    play(
-        begin,
-        settings=settings(
-            max_examples=games,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=not long,
-            database=None,
-            phases=[Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    print(f"{kind}: {moves.total()} moves: {dict(moves)}")
+    plays, games, steps = MANY if long else FEW
+    try:
+        for number in range(plays):
+            play(
+                seed(number)(begin),
+                settings=settings(
+                    max_examples=games,
+                    stateful_step_count=steps,
+                    deadline=None,
+                    database=None,
+                    phases=[Phase.generate],
+                    report_multiple_bugs=False,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+    finally:
+        print(f"{kind}: {moves.total()} moves: {dict(moves)}")
 
 
 class Game(RuleBasedStateMachine):
