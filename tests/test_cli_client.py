@@ -61,6 +61,19 @@ class PipelineWrapper(BasePipelineWrapper):
         """Speak word by word."""
         yield from words.split()
 '''
+RECORDED = """
+components:
+  greet:
+    type: haystack.components.builders.prompt_builder.PromptBuilder
+    init_parameters: {template: "Hello {{name}}"}
+  close:
+    type: haystack.components.builders.prompt_builder.PromptBuilder
+    init_parameters: {template: "{{text}}{{mark or '!'}}", required_variables: [text]}
+connections: [{sender: greet.prompt, receiver: close.text}]
+inputs: {name: [greet.name]}
+outputs: {text: close.prompt}
+metadata: {mcp: {record: steps}}
+"""
 
 
 def write(folder: Path, **wrappers: str) -> None:
@@ -92,10 +105,11 @@ async def loaded(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server over two pipelines and a step-wise one."""
+    """A server over two wrappers, a YAML and a step-wise pipeline."""
     folder = tmp_path_factory.mktemp("pipelines")
     write(folder, say=SAY, speak=SPEAK)
     shutil.copytree(EXAMPLES / "article", folder / "article")
+    (folder / "recorded.yml").write_text(RECORDED)
     with serving(folder, folder.parent / "data") as running:
         yield running
 
@@ -275,6 +289,34 @@ def test_a_stepwise_run_is_rewound_forked_and_exported(place: Path) -> None:
     assert told("runs", "export", run, "--output", "run.yaml") == "run.yaml is written.\n"
     assert run in (place / "run.yaml").read_text()
     assert_failed(ended("runs", "export", run, "--output", "missing/run.yaml"), 1, "missing/run.yaml")
+
+
+def test_a_recorded_run_is_forked_and_rewound_at_a_component_with_other_inputs(place: Path) -> None:
+    run = str(known("pipeline", "run", "recorded", "--param", "name=ada")["run_id"])
+    assert known("runs", "show", run)["result"] == {"text": "Hello ada!"}
+    forked = known("runs", "fork", run, "--step", "close", "--input", "mark=?", "--input", 'text="Bye, 1"')
+    assert forked["parent_run_id"] == run
+    assert result(forked["run_id"]) == {"text": "Bye, 1?"}
+    for number, step in enumerate((["close"], ["--step", "close"])):
+        back = known("runs", "rewind", run, *step, "--input", f"mark=.{number}")
+        assert (back["run_id"], back["invalidated_steps"]) == (run, ["close"])
+        assert result(run) == {"text": f"Hello ada.{number}"}
+    assert_failed(ended("runs", "rewind", run), 2, "STEP or --step LABEL")
+    assert_failed(ended("runs", "fork", run, "--step", "close", "--input", "mark"), 2, "--input 'mark'")
+    assert_failed(ended("runs", "fork", run, "--step", "other"), 1, "it has greet, close")
+
+
+def result(run: object) -> object:
+    """What a run gives once it has ended."""
+    shown: dict[str, object] = {}
+
+    async def over() -> bool:
+        shown.update(known("runs", "show", run))
+        return shown["status"] != "running"
+
+    asyncio.run(until(over, LIMIT))
+    assert shown["status"] == "done", shown
+    return shown["result"]
 
 
 def test_the_server_of_the_current_folder_wins_and_a_choice_is_not_guessed(

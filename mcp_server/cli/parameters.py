@@ -29,13 +29,13 @@ def param_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def arguments(params: tuple[str, ...]) -> Json:
-    """The arguments in `name=value` pairs. Raises `click.UsageError` for what is none."""
+def arguments(params: tuple[str, ...], flag: str = "--param") -> Json:
+    """The arguments in `name=value` pairs of a flag. Raises `click.UsageError` for what is none."""
     given: Json = {}
     for each in params:
         name, found, value = each.partition("=")
         if not found or not name.strip():
-            raise click.UsageError(f"--param {each!r}: write NAME=VALUE")
+            raise click.UsageError(f"{flag} {each!r}: write NAME=VALUE")
         given[name.strip()] = _value(value)
     return given
 

@@ -17,6 +17,13 @@ from .remote import talks, write
 if TYPE_CHECKING:
     from .connection import Connection
 
+input_option = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another input of that component; a value that is not JSON is text. Repeat it for more.",
+)
 runs = group("runs", "List, show, stop, answer, rewind, fork and export runs.")
 
 
@@ -74,22 +81,41 @@ async def answer(server: Connection, run: str, params: tuple[str, ...], decline:
 
 @runs.command()
 @click.argument("run")
-@click.argument("step")
+@click.argument("step", required=False)
+@click.option("--step", "label", metavar="LABEL", help="STEP, said as for fork.")
+@input_option
 @talks(views.standing)
-async def rewind(server: Connection, run: str, step: str) -> Json:
-    """Go back to a step, to choose again."""
-    return await server.ask("rewind_run", run_id=run, target_step=step)
+async def rewind(
+    server: Connection, run: str, step: str | None, label: str | None, inputs: tuple[str, ...]
+) -> Json:
+    """Go back to a step, to choose again.
+
+    Or to a component that was recorded, to run it and what comes after it again.
+    """
+    if (step is None) == (label is None):
+        raise click.UsageError("name one step to go back to: STEP or --step LABEL")
+    return await server.ask("rewind_run", run_id=run, target_step=step or label, **_changed(inputs))
 
 
 @runs.command()
 @click.argument("run")
 @click.option("--response", metavar="ID", help="The response the new run goes on with, such as resp-002.")
 @click.option("--name", metavar="NAME", default="", help="What to call the branch.")
+@click.option("--step", metavar="LABEL", help="The recorded component to run again, as retriever#2.")
+@input_option
 @talks(views.standing)
-async def fork(server: Connection, run: str, response: str | None, name: str) -> Json:
+async def fork(
+    server: Connection, run: str, response: str | None, name: str, step: str | None, inputs: tuple[str, ...]
+) -> Json:
     """Make a run that shares another one's past."""
-    given: Json = {"from_response_id": response} if response else {}
-    return await server.ask("fork_run", run_id=run, branch_name=name, **given)
+    chosen = {"from_response_id": response, "step": step}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    return await server.ask("fork_run", run_id=run, branch_name=name, **given, **_changed(inputs))
+
+
+def _changed(inputs: tuple[str, ...]) -> Json:
+    """The inputs that are given anew, as the tools take them."""
+    return {"inputs": arguments(inputs, "--input")} if inputs else {}
 
 
 @runs.command()
