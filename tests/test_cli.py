@@ -100,6 +100,7 @@ def test_a_host_without_address_is_refused() -> None:
         (["--threads", "0", "--engine", "cloud"], ["threads: ", "engine: "]),
         (["--prot", "1"], ["--prot", "--port"]),
         (["--port"], ["--port", "argument"]),
+        (["--json", "--stdio"], ["--json", "--stdio"]),
         (["-C", "missing"], ["cannot work in missing"]),
         (["--state", "/dev/null/state"], ["/dev/null/state", "--state"]),
     ],

@@ -115,6 +115,34 @@ async def test_it_says_where_it_listens_what_it_serves_and_how_to_connect(pipeli
     assert "\x1b" not in text
 
 
+async def test_a_program_is_told_in_one_line_of_json(pipelines: Path) -> None:
+    declared = "(BasePipelineWrapper):\n    record = 'meta'"
+    code = WAITING.replace("(BasePipelineWrapper):", declared).replace("Wait", "\u202e\u009bWait")
+    (pipelines / "waiting" / "pipeline_wrapper.py").write_text(code, encoding="utf-8")
+    async with running(pipelines, "--port", "0", "--json") as server:
+        line = await told(server, "\n")
+        known = json.loads(line)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            assert (await http.get(known["status"])).json()["pipelines"] == ["waiting"]
+        async with Client(known["mcp"]) as client:
+            assert "waiting" in {tool.name for tool in (await client.list_tools()).tools}
+        server.terminate()
+        assert server.stdout is not None and await server.stdout.read() == b""
+        assert await ended(server) == 0
+    assert line.isascii()
+    assert (known["folder"], known["sse"]) == (str(pipelines), f"{known['url']}/sse")
+    broken, waiting = known["pipelines"]
+    assert broken["status"] == "error" and broken["error"].startswith("pipeline_wrapper.py, line 1: ")
+    assert (waiting["name"], waiting["status"], waiting["version"]) == ("waiting", "running", "1")
+    place = str(pipelines.parent / "state" / "state.db")
+    assert known["history"] == {
+        "record": "full",
+        "keep_days": 30,
+        "place": place,
+        "otherwise": {"meta": ["waiting"]},
+    }
+
+
 async def test_it_says_which_pipelines_are_recorded_otherwise(pipelines: Path) -> None:
     for name, record in {"secret": "none", "quiet": "meta", "open": "full"}.items():
         (pipelines / name).mkdir()

@@ -46,12 +46,37 @@ def history(settings: Settings, pipelines: Mapping[str, Options], fault: str | N
     """What is recorded of runs and where, in one line, and which pipelines say otherwise."""
     where = f"in memory only ({_plain(fault)})" if fault else f"in {_place(settings.database())}"
     kept = f"{settings.record}, {settings.keep_days} days, {where}"
-    said = {name: options.record for name, options in pipelines.items() if options.record}
-    for recording in sorted({*said.values()} - {settings.record}):
-        names = sorted(name for name in said if said[name] == recording)
+    for recording, names in _otherwise(settings, pipelines).items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         kept += f"; {recording}: {', '.join(names[:NAMED])}{more}"
     return f"History\n  {kept}\n"
+
+
+def announcement(
+    url: str,
+    settings: Settings,
+    statuses: Iterable[Status],
+    pipelines: Mapping[str, Options],
+    fault: str | None,
+) -> str:
+    """Addresses, pipelines and history for a program: a JSON object in one line, of ASCII only."""
+    kept = {"fault": fault} if fault else {"place": _place(settings.database())}
+    told = {
+        "url": url,
+        **{surface: f"{url}/{surface}" for surface in ("mcp", "sse", "status")},
+        "folder": str(settings.folder),
+        "pipelines": [
+            status.model_dump(mode="json", exclude_none=True)
+            for status in sorted(statuses, key=lambda status: status.name)
+        ],
+        "history": {
+            "record": settings.record,
+            "keep_days": settings.keep_days,
+            **kept,
+            "otherwise": _otherwise(settings, pipelines),
+        },
+    }
+    return json.dumps(told)
 
 
 def clients(settings: Settings, url: str) -> str:
@@ -66,6 +91,13 @@ def clients(settings: Settings, url: str) -> str:
         "or one that connects to this server (Claude Code, Cursor, …)\n"
         f"  {json.dumps(reached, ensure_ascii=False)}\n"
     )
+
+
+def _otherwise(settings: Settings, pipelines: Mapping[str, Options]) -> dict[str, list[str]]:
+    """What is recorded of the pipelines that say it themselves: their names by what they say."""
+    said = {name: options.record for name, options in pipelines.items() if options.record}
+    differing = sorted({*said.values()} - {settings.record})
+    return {recording: sorted(name for name in said if said[name] == recording) for recording in differing}
 
 
 def _place(database: Path | str) -> str:

@@ -52,7 +52,8 @@ def program(context: click.Context) -> None:
 @click.option(
     "-C", "--directory", metavar="DIRECTORY", help="Work there: mcp-server.toml and .env are read there."
 )
-def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) -> None:
+@json_option
+def run(folder: str | None, stdio: bool, directory: str | None, as_json: bool, **flags: Any) -> None:
     """Serve a folder of pipelines.
 
     Without FOLDER, the current one.
@@ -60,6 +61,8 @@ def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) ->
     Each flag is also a setting: --call-timeout is call_timeout in mcp-server.toml, and
     MCP_SERVER_CALL_TIMEOUT in .env and in the environment. Flags win.
     """
+    if stdio and as_json:
+        raise click.UsageError("--json tells where it listens; with --stdio it listens nowhere")
     if directory is not None:
         places.enter(directory)
     settings = places.checked(given(folder=folder, **flags))
@@ -72,7 +75,7 @@ def run(folder: str | None, stdio: bool, directory: str | None, **flags: Any) ->
         listening = listener.listen(settings.host, settings.port)  # first: clients queue while we import
         from . import http as serving
 
-        serving.serve(settings, listening)
+        serving.serve(settings, listening, as_json=as_json)
 
 
 @program.command()

@@ -27,14 +27,16 @@ CLOSING = 10.0
 """Seconds that everything but the calls in flight may take to stop."""
 
 
-def serve(settings: Settings, listening: socket.socket) -> None:
+def serve(settings: Settings, listening: socket.socket, *, as_json: bool = False) -> None:
     """Serve until a signal says stop; returns after the calls in flight ended or ran out of time.
+
+    What it serves is told on stdout: for a person, or `as_json` in one line for a program.
 
     Raises `Outdated` once the database is reached and turns out to be a newer release's.
     """
     host, port = listening.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})
-    front = Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    front = Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", as_json)
     front.run([listening])
     if front.outdated:
         raise Outdated(front.outdated)
@@ -83,12 +85,13 @@ class Front(uvicorn.Server):
     when the last call is answered, or `drain_timeout` later. A second signal ends the process at once.
     """
 
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, url: str, as_json: bool) -> None:
         app = create_app(settings)
         self._server = app.server
         self._close_streams = app.close_streams
         self._calls = Calls(app)
         self._url = url
+        self._as_json = as_json
         self._deadline: float | None = None
         self.outdated: str | None = None
         """Why it ended, if a newer release wrote the state."""
@@ -137,13 +140,17 @@ class Front(uvicorn.Server):
         from . import whereabouts  # what it imports need not be there before the first answer
 
         self._findable.enter_context(whereabouts.told(self._url, settings.folder))
-        _print(banner.addresses(self._url, settings.folder))
+        if not self._as_json:
+            _print(banner.addresses(self._url, settings.folder))
         with anyio.move_on_after(PATIENCE):
             await self._loaded()
-        catalog = self._server.catalog
-        _print(banner.tools(catalog.statuses()))
+        catalog, fault = self._server.catalog, self._server.history.fault
         options = {name: each.options for name, each in catalog.snapshot.entries.items()}
-        _print(banner.history(settings, options, self._server.history.fault))
+        if self._as_json:
+            _print(banner.announcement(self._url, settings, catalog.statuses(), options, fault))
+            return
+        _print(banner.tools(catalog.statuses()))
+        _print(banner.history(settings, options, fault))
         _print(banner.clients(settings, self._url))
 
     async def _loaded(self) -> None:
