@@ -38,7 +38,7 @@ class Pipeline:
                 self.versions.append(adds)
             self.production = self.versions.index(adds) + 1
             self.deleted.discard(self.production)
-            self.archived.discard(self.production)
+        self.archived.discard(self.production)
         self.undeployed = False
 
     def undeploy(self) -> None:
