@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -127,8 +128,14 @@ def _postgresql(url: str) -> Engine:
 
 
 def _private(path: Path) -> None:
+    """Make the file unless it is there. One that is there must not be opened and closed here: that drops the
+    locks that this process has on it (POSIX), and another server then deletes the log we write to."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def _prepared(connection: Any, record: object) -> None:
