@@ -24,6 +24,7 @@ from mcp_server.surfaces.mcp.manage import TOOLS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = README + "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 EXAMPLES = ROOT / "examples"
 SHORT = "01a1…"
 """How the README writes the id of a run."""
@@ -34,8 +35,7 @@ def test_the_table_of_settings_is_the_settings() -> None:
         f"| `{name}` | {displayed(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
-    section = README.partition("## Settings")[2].partition("\n## ")[0]
-    table = re.findall(r"^\| `[a-z_]+` \| .*$", section, re.MULTILINE)
+    table = re.findall(r"^\| `[a-z_]+` \| .*$", SETTINGS, re.MULTILINE)
     assert table == rows
 
 
