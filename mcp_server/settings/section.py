@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator
-from pydantic_settings import NoDecode
+from pydantic import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode
 
 
 def listed(value: object) -> object:
@@ -19,5 +19,5 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)]
 """Texts, separated by commas where a shell writes them."""
 
 
-class Section(BaseModel):
+class Section(BaseSettings):
     """Some of the settings, by what they are about."""
