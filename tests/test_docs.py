@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 from mcp_server.app import create_app
 from mcp_server.cli.commands import program
 from mcp_server.settings import Settings
-from mcp_server.surfaces.mcp.manage import TOOLS
+from mcp_server.surfaces.management import TOOLS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

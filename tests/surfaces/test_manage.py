@@ -17,9 +17,9 @@ from mcp_server.lint import check_tool
 from mcp_server.models import Status
 from mcp_server.server import Server
 from mcp_server.settings import Settings
-from mcp_server.surfaces.mcp import ProtocolServer, pipeline_tools, run_tools, search_tools
-from mcp_server.surfaces.mcp.manage import TOOLS
-from mcp_server.surfaces.mcp.pipeline_tools import STATUS
+from mcp_server.surfaces.management import TOOLS, pipeline_tools, run_tools, search_tools
+from mcp_server.surfaces.management.pipeline_tools import STATUS
+from mcp_server.surfaces.mcp import ProtocolServer
 
 from .conftest import wrapper
 

@@ -23,10 +23,10 @@ from mcp_server.catalog.deployments import Deployment
 from mcp_server.models import Json, Manifest, Options, Version
 from mcp_server.server import Server
 from mcp_server.settings import Settings
+from mcp_server.surfaces.management import TOOLS
+from mcp_server.surfaces.management.samples import sample
+from mcp_server.surfaces.management.search import Index, words
 from mcp_server.surfaces.mcp import ProtocolServer
-from mcp_server.surfaces.mcp.manage import TOOLS
-from mcp_server.surfaces.mcp.samples import sample
-from mcp_server.surfaces.mcp.search import Index, words
 from mcp_server.surfaces.mcp.toolsets import DIRECT, DIRECT_BYTES, Mode, Toolset, made
 
 from .conftest import WRAPPERS, wrapper

@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from mcp_server.catalog import Entry
-from mcp_server.surfaces.mcp.manage import TOOLS
+from mcp_server.surfaces.management import TOOLS
 from mcp_server.surfaces.mcp.toolsets import DIRECT, Toolset, made
 
 from .conftest import wrapper

@@ -15,8 +15,8 @@ from mcp import Client
 
 from mcp_server.server import Server
 from mcp_server.settings import Settings
+from mcp_server.surfaces.management.version_tools import TOOLS
 from mcp_server.surfaces.mcp import ProtocolServer
-from mcp_server.surfaces.mcp.version_tools import TOOLS
 
 from .conftest import wrapper
 

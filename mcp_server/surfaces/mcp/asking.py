@@ -110,18 +110,6 @@ def asked(live: Live, question: Question) -> Json:
     }
 
 
-def parked(live: Live, question: Question) -> str:
-    """What a caller reads whose client cannot be asked."""
-    texts = [request.get("params", {}).get("message", key) for key, request in question.requests.items()]
-    said = " / ".join(texts)
-    stop = "" if said.endswith((".", "?", "!", "…", ":")) else "."
-    return (
-        f"The pipeline {live.run.pipeline} asks: {said}{stop} "
-        f"Run {live.run.id} waits. Call answer_run with its run_id and answers "
-        f"(an object with {', '.join(question.requests)}); get_run shows what is asked."
-    )
-
-
 def dumped(model: Any) -> Json:
     """A model of the SDK in wire form."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -11,7 +11,7 @@ from ...pipelines.diagrams import ADDRESS as DIAGRAM
 from ...pipelines.diagrams import MERMAID
 from ...pipelines.uris import Template
 from ...server import Server
-from .run_views import detailed
+from ..management.run_views import detailed
 
 JSON = "application/json"
 CARD = Template("pipeline://{name}")

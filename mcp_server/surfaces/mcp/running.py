@@ -12,8 +12,9 @@ from ...errors import Conflict
 from ...models import Answers, Caller, Client, Emit, Event, Json, Notice, Question, Run, Verb
 from ...runs import Live, ignore
 from ...server import Server
+from ..management.run_views import parked
 from . import session_tasks
-from .asking import answers_to, asked, can_be_asked, capabilities, parked, pushed, question_of, run_of
+from .asking import answers_to, asked, can_be_asked, capabilities, pushed, question_of, run_of
 from .eras import Request, is_modern
 from .patience import EVER, Patience, handed
 from .reports import reported

@@ -17,16 +17,16 @@ from ...errors import Invalid, NotFound, ServerError
 from ...models import Caller, Json, Options
 from ...models.meta import WAIT
 from ...server import Server
+from ..management import RUN_PIPELINE, Management
+from ..management.search_tools import chosen, missing
+from ..management.views import Invocation
 from .eras import Request
-from .manage import RUN_PIPELINE, Management
 from .pages import page
 from .patience import patience_of
 from .results import answer, failure, joined
 from .running import Running, Waiting
-from .search_tools import chosen, missing
 from .session_tasks import wants_task
 from .toolsets import Toolset, Toolsets
-from .views import Invocation
 
 PATIENCE = 8.0
 """Seconds a list of tools waits for pipelines that still load; clients give up on a server after 10."""

@@ -11,7 +11,7 @@ import orjson
 from ...catalog import Entry, Snapshot
 from ...models import Json, Options
 from ...server import Server
-from . import (
+from ..management import (
     delivery_tools,
     history_tools,
     pipeline_tools,
@@ -20,7 +20,7 @@ from . import (
     step_tools,
     version_tools,
 )
-from .views import VERSION, View
+from ..management.views import VERSION, View
 
 DIRECT = 20
 """Pipelines up to which mode `auto` lists each as a tool: models choose well among so many."""

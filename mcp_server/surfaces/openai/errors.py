@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ...errors import NotFound, ServerError, Unavailable
 from ...models import Json
 from ..listening import Listening
-from ..mcp.asking import parked
+from ..management.run_views import parked
 from ..operations import Handler, as_json
 from ..rest.answers import problem
 from ..rest.errors import CODES, RETRY_AFTER

@@ -20,8 +20,7 @@ from ...content.fitting import WHOLE
 from ...models import Chunk, Json, Run
 from ...runs import Runs
 from ..listening import Listening, Stream
-from ..mcp.asking import parked
-from ..mcp.run_tools import detailed
+from ..management.run_views import detailed, parked
 from ..operations import as_json
 from ..sse import beat, event
 from .errors import error_body, error_response

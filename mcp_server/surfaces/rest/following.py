@@ -19,7 +19,7 @@ from ...models import Caller, Run
 from ...runs import Live, ignore
 from ...runs.trail import Trail
 from ...server import Server
-from ..mcp.run_tools import detailed
+from ..management.run_views import detailed
 from ..operations import Operation
 from ..sse import beat, event
 from .answers import RUN_ID, SILENCE

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from ...models import Caller, Json
 from ...server import Server
-from ..mcp.manage import TOOLS, Management
-from ..mcp.views import Invocation, View
+from ..management import TOOLS, Management
+from ..management.views import Invocation, View
 from ..operations import Operation, as_json
 from .bodies import json_object, wanted_key
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from ...models import Artifact, Json, Progress, Run, StepDone
+from ...models import Artifact, Json, Progress, Question, Run, StepDone
 from ...runs import Live
 from ...stepwise import Plan
 from ...stepwise.showing import shown as standing
@@ -35,6 +35,18 @@ def detailed(run: Run, live: Live | None = None) -> Json:
     if run.has_inputs and len(packed(run.inputs)) <= INPUTS:
         view["inputs"] = run.inputs
     return view | gave(run)
+
+
+def parked(live: Live, question: Question) -> str:
+    """What a caller reads whose client cannot be asked."""
+    texts = [request.get("params", {}).get("message", key) for key, request in question.requests.items()]
+    said = " / ".join(texts)
+    stop = "" if said.endswith((".", "?", "!", "…", ":")) else "."
+    return (
+        f"The pipeline {live.run.pipeline} asks: {said}{stop} "
+        f"Run {live.run.id} waits. Call answer_run with its run_id and answers "
+        f"(an object with {', '.join(question.requests)}); get_run shows what is asked."
+    )
 
 
 def advanced(progress: Progress) -> Json:

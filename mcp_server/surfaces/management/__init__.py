@@ -1,4 +1,13 @@
-"""The management tools as one: which there are, and what answers each."""
+"""The management verbs: tools of MCP and routes of REST, with one set of arguments, checks and answers.
+
+delivery_tools, history_tools, pipeline_tools, run_tools, search_tools, step_tools, version_tools
+            the verbs, declared as tools, and what answers each
+schemas     how they are declared
+views       what an address serves, and one call of a verb
+run_views   a run as its caller sees it
+search      pipelines found by words
+samples     an example of arguments
+"""
 
 from __future__ import annotations
 
