@@ -188,6 +188,7 @@ async def test_what_the_guide_publishes_can_be_read_and_filled(tmp_path: Path) -
     (tmp_path / "manual").mkdir()
     (tmp_path / "manual" / "pipeline_wrapper.py").write_text(wrapper)
     async with serve(tmp_path) as served, served.client() as client:
+        await loaded(served.url)
         chapter = await client.read_resource("manual://chapters/start")
         assert chapter.contents[0].model_dump()["text"] == "Unpack it."
         review = await client.get_prompt("review", {"text": "Hello", "tone": "strict"})
