@@ -16,7 +16,7 @@ from .errors import ServerError, Unusable
 from .guard import Guard
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, docs, mcp, openai, rest, steps
+from .surfaces import Surface, docs, health, mcp, openai, rest, steps
 from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
@@ -31,8 +31,10 @@ SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
 """Every way in, by the name that the setting `surfaces` has for it."""
 
 
-DOCS = "docs"
-"""The one that tells of the others."""
+OBSERVERS: Mapping[str, Callable[[Server, tuple[Surface, ...]], Surface]] = MappingProxyType(
+    {"health": health.surface, "docs": docs.surface}
+)
+"""Those that tell of the others, each of all before it."""
 
 
 class App(Starlette):
@@ -59,8 +61,10 @@ def create_app(settings: Settings | None = None) -> App:
     settings = settings or given()
     server = Server(settings)
     names = chosen(settings)
-    surfaces = tuple(SURFACES[name](server) for name in names if name != DOCS)
-    surfaces += (docs.surface(server, surfaces),) if DOCS in names else ()
+    surfaces = tuple(SURFACES[name](server) for name in names if name in SURFACES)
+    for name in names:
+        if name in OBSERVERS:
+            surfaces += (OBSERVERS[name](server, surfaces),)
     app = App(
         routes=[route for surface in surfaces for route in surface.routes],
         middleware=[guard(server)],
@@ -80,7 +84,7 @@ def create_app(settings: Settings | None = None) -> App:
 
 def chosen(settings: Settings) -> tuple[str, ...]:
     """The names of the surfaces to serve, in our order. Raises `Unusable` for one that is not there."""
-    known = (*SURFACES, DOCS)
+    known = (*SURFACES, *OBSERVERS)
     for name in settings.surfaces:
         if name not in known:
             raise Unusable(f"surfaces: there is no {name!r}; there are {', '.join(known)}")
@@ -97,6 +101,7 @@ def guard(server: Server) -> Middleware:
         origins=settings.allowed_origins,
         uploads=settings.upload_limit,
         opened=lambda: server.opened,
+        answered=server.tally.answered,
     )
 
 

@@ -38,7 +38,7 @@ IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 class Guard:
     """ASGI middleware. Answers 400, 403, 413, 421 or 503, or lets the request through with an id.
 
-    `opened` tells whether there is anything behind it that could answer.
+    `opened` tells whether there is anything behind it that could answer; `answered` hears of each status.
     """
 
     def __init__(
@@ -50,12 +50,14 @@ class Guard:
         origins: Iterable[str] = (),
         uploads: int = BODY_LIMIT,
         opened: Callable[[], bool] = lambda: True,
+        answered: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._app = app
         self._names = {*LOOPBACK, f"[{host}]" if ":" in host else host.lower()}
         self._hosts = {each.lower() for each in hosts}
         self._uploads = uploads
         self._opened = opened
+        self._answered = answered
         self._origins = {each.lower().rstrip("/") for each in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,11 +70,12 @@ class Guard:
             return
         identity = request_id(scope)
         scope.setdefault("state", {})["request_id"] = identity
+        send = labelled(send, identity, self._answered)
         if fault := self._fault(scope):
             headers = RETRY_AFTER if fault[0] == 503 else {}
             await error_response(Request(scope), *fault, headers)(scope, receive, send)
         else:
-            await self._app(scope, limited(receive, self._limit(scope)), labelled(send, identity))
+            await self._app(scope, limited(receive, self._limit(scope)), send)
 
     def _fault(self, scope: Scope) -> tuple[int, str] | None:
         """The status and reason to refuse with."""
@@ -140,12 +143,16 @@ def limited(receive: Receive, limit: int) -> Receive:
     return count
 
 
-def labelled(send: Send, identity: str) -> Send:
-    """A `send` that puts on the response the request's id, and the milliseconds until it began."""
+def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send:
+    """A `send` that puts on the response the request's id, and the milliseconds until it began.
+
+    `answered` is told its status.
+    """
     since = time.perf_counter()
 
     async def label(message: Message) -> None:
         if message["type"] == "http.response.start":
+            answered(message["status"])
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = identity
             headers[TIME] = str(round(1000 * (time.perf_counter() - since)))

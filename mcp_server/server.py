@@ -8,6 +8,7 @@ from anyio import to_thread
 
 from .catalog import Catalog
 from .engines.routing import RoutingEngine
+from .models import Run
 from .runs import Runs
 from .runs.batches import Batches
 from .runs.steps import RecordedRuns
@@ -18,6 +19,7 @@ from .store import Retention
 from .store.history import History
 from .store.outbox import Outbox
 from .store.tree import Tree
+from .telemetry.tally import Tally
 from .webhooks import Webhooks
 
 
@@ -39,11 +41,15 @@ class Server:
         self.stepwise = Stepwise(self.catalog, self.engine, settings, Tree(self.history))
         conductor = Conductor(self.catalog, self.engine, self.stepwise)
         self.runs = Runs(self.catalog, conductor, settings, self.history)
-        self.runs.told = self.webhooks.run_ended
+        self.catalog.warn_of(self.runs.breakers.resting)
+        self.tally = Tally()
+        self.runs.told = self._run_ended
         self.batches = Batches(self.runs, self.catalog)
         self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, conductor, settings, self.history)
         self._stack = AsyncExitStack()
         self.opened = False
+        self.stopping = False
+        """True once it was asked to stop; what is going on ends, nothing new is to begin."""
 
     def register(self, name: str, pipeline: object) -> None:
         """Serve a pipeline that this program made: no files, no worker process.
@@ -54,6 +60,11 @@ class Server:
         a name or an object that cannot be served, `Broken` for its options, `Conflict` if it is too late.
         """
         self.catalog.register(name, pipeline)
+
+    def _run_ended(self, run: Run) -> None:
+        self.tally.run_ended(run)
+        self.runs.breakers.ended(run)
+        self.webhooks.run_ended(run)
 
     async def __aenter__(self) -> Server:
         await self._stack.enter_async_context(self.history)
@@ -68,7 +79,7 @@ class Server:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.opened = False
+        self.opened, self.stopping = False, True
         await self.runs.close()
         await self._stack.aclose()
         await to_thread.run_sync(self.runs.uploads.close)

@@ -139,7 +139,15 @@ async def test_the_first_wrapper_is_answered_as_the_readme_says(tmp_path: Path) 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "title", ["Ask a person", "Change it while it runs", "Versions and stages", "Many pipelines", "Webhooks"]
+    "title",
+    [
+        "Watch it",
+        "Ask a person",
+        "Change it while it runs",
+        "Versions and stages",
+        "Many pipelines",
+        "Webhooks",
+    ],
 )
 async def test_the_calls_in_the_readme_are_answered_as_it_says(title: str, tmp_path: Path) -> None:
     if title == "Ask a person":

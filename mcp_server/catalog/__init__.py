@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 from anyio import to_thread
@@ -52,6 +52,10 @@ class Catalog:
     async def __aexit__(self, *error: object) -> None:
         await self._background.__aexit__(*error)
 
+    def warn_of(self, resting: Callable[[str], str | None]) -> None:
+        """Say in statuses why a pipeline is not called for a while, as `resting` has it by its name."""
+        self._board.resting = resting
+
     def register(self, name: str, pipeline: object) -> None:
         """Serve this object from the start; see `Server.register`."""
         names.check(name)
@@ -63,6 +67,11 @@ class Catalog:
     def snapshot(self) -> Snapshot:
         """Everything as it is now; empty until the folder was read."""
         return self._board.snapshot
+
+    @property
+    def loaded(self) -> bool:
+        """True once the folder was read and no pipeline is at its first load."""
+        return self._board.started and all(entry.state != "loading" for entry in self._entries())
 
     async def ready(self, within: float = 8.0) -> Snapshot:
         """Wait until every tool is known, at most `within` seconds; with cached schemas that is at once."""

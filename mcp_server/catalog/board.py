@@ -59,6 +59,8 @@ class Board:
         self._calls: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._shown: object = ([], {})
+        self.resting: Callable[[str], str | None] = lambda name: None
+        """Why a pipeline that serves is not called for a while."""
 
     def show(self, entries: Iterable[Entry], staged: Mapping[str, Staging]) -> None:
         """These are all entries now, and what is in staging."""
@@ -114,8 +116,9 @@ class Board:
     def _status(self, entry: Entry) -> Status:
         staging = self.snapshot.staged.get(entry.name)
         status = entry.status(self._calls[entry.name], self._errors[entry.name], staging)
-        shadowed = self.snapshot.shadowed.get(entry.name, ())
-        return status.model_copy(update={"warnings": status.warnings + shadowed}) if shadowed else status
+        resting = self.resting(entry.name)
+        further = self.snapshot.shadowed.get(entry.name, ()) + ((resting,) if resting else ())
+        return status.model_copy(update={"warnings": status.warnings + further}) if further else status
 
     def _swap(self, entries: Mapping[str, Entry], staged: Mapping[str, Staging]) -> None:
         every = ((each.listed, each.published) for each in entries.values())

@@ -23,7 +23,7 @@ _WORDS: Mapping[str, str] = {
     "search_pipelines describe_pipeline run_pipeline get_run answer_run cancel_run list_runs rerun start_run "
     "list_versions update_version delete_version set_stage compare_versions evaluate_version get_statistics "
     "clear_cache run_batch get_batch execute_step select_response rewind_run fork_run export_run import_run "
-    "list_artifacts list_deliveries",
+    "list_artifacts list_deliveries reset_breaker",
 }
 RESERVED: Mapping[str, str] = MappingProxyType(
     {word: source for source, words in _WORDS.items() for word in words.split()}

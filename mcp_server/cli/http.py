@@ -124,6 +124,7 @@ class Front(uvicorn.Server):
         """A signal arrived. Unlike uvicorn's own, this keeps the exit status 0."""
         if self._deadline is not None:
             os._exit(128 + sig)
+        self._server.stopping = True
         drain = self._server.settings.drain_timeout
         self._deadline = time.monotonic() + drain
         end_within(drain + CLOSING)

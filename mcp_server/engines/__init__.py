@@ -59,6 +59,10 @@ class Generation(Protocol):
         """
         ...
 
+    async def answers(self) -> bool:
+        """A round trip to wherever its pipelines are: true once all of it answered. May wait for ever."""
+        ...
+
     async def release(self, name: str) -> None:
         """Let the calls of one pipeline end, then close it."""
         ...
@@ -121,6 +125,10 @@ class Engine(Runner, Protocol):
 
         For a moment it still takes the runs that have chosen it.
         """
+        ...
+
+    async def answering(self, within: float) -> Mapping[str, bool]:
+        """Which groups answer a round trip within so many seconds, by the group's name."""
         ...
 
     async def run(self, run: Run, emit: Emit) -> Result:

@@ -116,6 +116,10 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
             raise
         return item
 
+    async def answers(self) -> bool:
+        """Nothing is between: who asks is answered."""
+        return True
+
     async def let_go(self, place: LocalPlace) -> None:
         """Close one pipeline."""
         await place.known.wait()

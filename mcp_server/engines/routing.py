@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -96,6 +96,19 @@ class RoutingEngine:
         generation = self._routes.get((name, digest))
         if generation is not None and generation not in self._leaving:
             self._later(self._release((name, digest), generation))
+
+    async def answering(self, within: float) -> Mapping[str, bool]:
+        """Ask all at once; see `Engine.answering`."""
+        generations = {each.group.name: each for each in self._routes.values() if each not in self._leaving}
+
+        async def answers(generation: Generation) -> bool:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    return await generation.answers()
+            return False
+
+        told = await asyncio.gather(*map(answers, generations.values()))
+        return dict(zip(generations, told, strict=True))
 
     async def run(self, run: Run, emit: Emit) -> Result:
         """Run within the deadline; see `Engine.run`."""

@@ -11,6 +11,7 @@ elsewhere   runs of other servers on the same store: stopped and answered throug
 trail       what a run said, for who follows it
 uploads     files that came with calls
 cache       what calls gave, given again for a while
+breakers    pipelines that only fail, not called for a while
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
+from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
 from .leaving import leave, make_room
@@ -57,8 +59,8 @@ class Runs:
         """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
         self.noticed: Emit = ignore  # as `Live.noticed`, of every run
         self.artifacts, self.cache = Artifacts(), Cache()
-        self.told: Callable[[Run], None] = lambda run: None
-        """Hears of each run that ended; it must not wait."""
+        self.breakers = Breakers(settings.breaker_failures, settings.breaker_pause)
+        self.told: Callable[[Run], None] = lambda run: None  # of each that ended; it must not wait
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
@@ -93,7 +95,7 @@ class Runs:
         are recorded from its beginning, should it last. `parent` and `step` say what it was made from.
 
         Raises `NotFound` for an unknown pipeline, `Invalid` for arguments that do not fit its schema,
-        `Unavailable` for one that does not serve, and `Conflict` for a key that was used for another call.
+        `Unavailable` for one that does not serve or only fails, `Conflict` for a key used for another call.
         """
         entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
@@ -118,6 +120,7 @@ class Runs:
 
     async def _known(self, entry: Serving, run: Run, recording: Recording, detached: bool) -> Run | None:
         """The earlier run that answers in place of this one; without, this one is durable if it lasts."""
+        self.breakers.check(run)
         if run.key is not None:
             return await self._history.claim(run, recording)
         if detached:
@@ -168,8 +171,7 @@ class Runs:
         if question is not None:
             live.shared = True
             live.listener = ignore
-            beside = [each for each in self._left() if each.run.pipeline == live.run.pipeline]
-            make_room(beside, max(1, self._settings.threads // 2))
+            make_room(self.going(), live.run.pipeline, max(1, self._settings.threads // 2))
             with suppress(Unavailable):  # a store that fails breaks no call; its status says so
                 await self._commit(live)
         return question
@@ -245,9 +247,10 @@ class Runs:
 
     async def close(self) -> None:
         """Let what goes on end within bounds, and be recorded. Nobody can answer questions any more."""
-        await leave(self._left, self._settings.drain_timeout)
+        await leave(self.going, self._settings.drain_timeout)
 
-    def _left(self) -> list[Live]:
+    def going(self) -> list[Live]:
+        """Those that go on here."""
         return list(self._going.values())
 
     def _begin(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:

@@ -23,9 +23,9 @@ async def leave(left: Callable[[], Sequence[Live]], drain: float) -> None:
     await _ends(left, LEAVE)
 
 
-def make_room(left: Sequence[Live], most: int) -> None:
-    """Stop the run that waits longest if more than `most` wait: each may hold a thread."""
-    waiting = [each for each in left if each.question]
+def make_room(left: Sequence[Live], pipeline: str, most: int) -> None:
+    """Stop the run of this pipeline that waits longest if more than `most` wait: each may hold a thread."""
+    waiting = [each for each in left if each.question and each.run.pipeline == pipeline]
     if len(waiting) > most:
         min(waiting, key=lambda each: each.changed).cancel()
 

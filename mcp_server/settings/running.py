@@ -38,6 +38,12 @@ class Running(Section):
         gt=0,
         description="Seconds without a call after which a version out of production is unloaded.",
     )
+    breaker_failures: int = Field(
+        20, ge=0, description="Failures in a row after which a pipeline is not called for a while; 0: never."
+    )
+    breaker_pause: float = Field(
+        5.0, gt=0, description="Seconds of the first such pause; each further one is twice as long, to 60 s."
+    )
     load_timeout: float = Field(120.0, gt=0, description="Seconds a pipeline may take to load.")
     threads: int = Field(32, ge=1, description="Threads in a host for pipelines that block.")
     text_limit: int = Field(

@@ -102,7 +102,10 @@ async def test_a_modern_call_costs_as_much_among_many_pipelines_as_among_few(tmp
 
 async def test_failing_calls_cost_little_more_than_good_ones_and_log_short_lines(tmp_path: Path) -> None:
     bodies = {"works": WORKS, "fails": FAILS}
-    async with serve(lay_out(tmp_path, bodies), "--log-level", "info") as served, connected(served) as http:
+    async with (
+        serve(lay_out(tmp_path, bodies), "--log-level", "info", "--breaker-failures", "0") as served,
+        connected(served) as http,
+    ):
 
         async def call_of(name: str, arguments: dict[str, Any], failed: bool) -> None:
             result = (await ask(http, call(name, arguments))).json()["result"]

@@ -35,11 +35,13 @@ class Kind(IntEnum):
     CLOSE = 4  # close the pipeline named in the payload
     END = 5  # close everything and exit
     ANSWER = 6  # the number of a question of this call, and its answers
+    PING = 7  # asks whether the event loop is well
 
     LOADED = 16  # a Manifest
     BROKEN = 17  # a Problem
     EVENT = 18  # an Event
     ENDED = 19  # a Result; the call's work is over
+    PONG = 20  # it is
 
 
 Frame = tuple[Kind, int, bytes]

@@ -85,6 +85,16 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
                     return failure(lost(place, death))
         raise AssertionError
 
+    async def answers(self) -> bool:
+        """Every host that is up sends a frame back; see `Generation.answers`."""
+        up = [host for host in self._hosts if host.alive and not host.retired]
+        serving = any(not isinstance(place.outcome, Problem) for place in self.places.values())
+        try:
+            await asyncio.gather(*(host.answers() for host in up))
+        except HostDied:
+            return False
+        return bool(up) or not serving
+
     async def let_go(self, place: HostPlace) -> None:
         """Close one pipeline; its host stays for the others."""
         place.host.close(place.name)

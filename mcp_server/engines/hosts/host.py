@@ -83,6 +83,7 @@ class Host:
         self._numbers = count(1)
         self._calls: dict[int, Pending] = {}
         self._loads: dict[int, asyncio.Future[Outcome]] = {}
+        self._pings: dict[int, asyncio.Future[None]] = {}
         self._process: Process | None = None
         self._status: int | None = None
         self._why: str | None = None
@@ -170,6 +171,18 @@ class Host:
             gone.cancel()
             await asyncio.wait([answered, gone])
 
+    async def answers(self) -> None:
+        """Wait for its event loop to send a frame back. Raises `HostDied`."""
+        if self._gone.is_set():
+            raise HostDied(self.reason, alone=False)
+        number = next(self._numbers)
+        answered = self._pings[number] = asyncio.get_running_loop().create_future()
+        self._wire.send(Kind.PING, number)
+        try:
+            await answered
+        finally:
+            self._pings.pop(number, None)
+
     async def idle(self) -> None:
         """Wait until no call is in flight but those told to stop."""
         while any(not each.stopping for each in self._calls.values()):
@@ -219,6 +232,9 @@ class Host:
                 self._settle(number, Manifest.model_validate_json(payload))
             case Kind.BROKEN:
                 self._settle(number, Problem.model_validate_json(payload))
+            case Kind.PONG:
+                if (answered := self._pings.get(number)) and not answered.done():
+                    answered.set_result(None)
             case _:
                 log.error("a host sent a frame that is not for the front: %s", kind.name)
 
@@ -246,7 +262,7 @@ class Host:
         died = HostDied(self.reason, alone=len(self._calls) + len(self._loads) <= 1)
         for pending in self._calls.values():
             pending.put(died)
-        for future in self._loads.values():
+        for future in (*self._loads.values(), *self._pings.values()):
             if not future.done():
                 future.set_exception(died)
         self._calls.clear()

@@ -88,6 +88,8 @@ class Worker:
                     call.answer(*orjson.loads(payload))
             case Kind.LOAD:
                 self._later(self._load(number, Member.model_validate_json(payload)))
+            case Kind.PING:
+                self._wire.send(Kind.PONG, number)
             case Kind.CLOSE:
                 self._later(self._close(payload.decode()))
             case _:

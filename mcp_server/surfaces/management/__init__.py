@@ -1,6 +1,7 @@
 """The management verbs: tools of MCP and routes of REST, with one set of arguments, checks and answers.
 
-delivery_tools, history_tools, pipeline_tools, run_tools, search_tools, step_tools, version_tools
+breaker_tools, delivery_tools, history_tools, pipeline_tools, run_tools, search_tools, step_tools,
+version_tools
             the verbs, declared as tools, and what answers each
 schemas     how they are declared
 views       what an address serves, and one call of a verb
@@ -17,6 +18,7 @@ from ...catalog.arguments import Arguments
 from ...models import Json
 from ...server import Server
 from . import (
+    breaker_tools,
     delivery_tools,
     history_tools,
     pipeline_tools,
@@ -25,6 +27,7 @@ from . import (
     step_tools,
     version_tools,
 )
+from .breaker_tools import BreakerTools
 from .delivery_tools import DeliveryTools
 from .history_tools import HistoryTools
 from .pipeline_tools import PipelineTools
@@ -42,6 +45,7 @@ TOOLS: tuple[Json, ...] = (
     *step_tools.TOOLS,
     *version_tools.TOOLS,
     *delivery_tools.TOOLS,
+    *breaker_tools.TOOLS,
 )
 RUN_PIPELINE = "run_pipeline"
 """The one that is answered by a run, and not here."""
@@ -67,6 +71,7 @@ class Management:
             **StepTools(server).answers,
             **VersionTools(server).answers,
             "list_deliveries": DeliveryTools(server).list,
+            "reset_breaker": BreakerTools(server).reset,
         }
 
     def __contains__(self, name: str) -> bool:

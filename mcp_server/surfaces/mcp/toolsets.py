@@ -12,6 +12,7 @@ from ...catalog import Entry, Snapshot
 from ...models import Json, Options
 from ...server import Server
 from ..management import (
+    breaker_tools,
     delivery_tools,
     history_tools,
     pipeline_tools,
@@ -132,8 +133,8 @@ def _listed(toolset: Toolset, searching: bool, walking: bool) -> tuple[Json, ...
     deploying = pipeline_tools.TOOLS if not toolset.tags or everything else ()
     stepping = step_tools.TOOLS if walking or everything else ()
     looking_back = history_tools.TOOLS if everything else ()
-    versioning = (*version_tools.TOOLS, *delivery_tools.TOOLS) if everything else ()
-    return (*finding, *deploying, *run_tools.TOOLS, *looking_back, *stepping, *versioning)
+    operating = (*version_tools.TOOLS, *delivery_tools.TOOLS, *breaker_tools.TOOLS) if everything else ()
+    return (*finding, *deploying, *run_tools.TOOLS, *looking_back, *stepping, *operating)
 
 
 def _is_stepwise(entry: Entry) -> bool:
@@ -144,4 +145,6 @@ def _tagged(snapshot: Snapshot, tag: str) -> bool:
     return any(tag in entry.options.tags and not entry.options.hidden for entry in snapshot.entries.values())
 
 
-_DEPLOYING = frozenset(tool["name"] for tool in (*pipeline_tools.TOOLS, *version_tools.TOOLS))
+_DEPLOYING = frozenset(
+    tool["name"] for tool in (*pipeline_tools.TOOLS, *version_tools.TOOLS, *breaker_tools.TOOLS)
+)

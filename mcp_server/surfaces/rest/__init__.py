@@ -45,6 +45,7 @@ def operations(server: Server, following: Following) -> tuple[Operation, ...]:
         verb("PUT", f"{version}/stage", "set_stage"),
         verb("GET", "/pipelines/{name}/compare", "compare_versions"),
         verb("GET", "/pipelines/{name}/statistics", "get_statistics", named={"name": "pipeline"}),
+        verb("POST", "/pipelines/{name}/reset", "reset_breaker", named={"name": "pipeline_name"}),
         drawing.operation(server),
         verb("GET", "/runs", "list_runs"),
         verb("POST", "/runs", "start_run", status=202),

@@ -1,0 +1,35 @@
+"""The management tool of circuit breakers: call a pipeline again that rests after many failures."""
+
+from __future__ import annotations
+
+from ...models import Json
+from ...server import Server
+from .pipeline_tools import PIPELINE_NAME, dumped
+from .schemas import STRING, gives, takes, tool
+from .views import Invocation
+
+
+class BreakerTools:
+    """Gives structured answers, or raises a `ServerError`."""
+
+    def __init__(self, server: Server) -> None:
+        self._catalog, self._breakers = server.catalog, server.runs.breakers
+
+    async def reset(self, call: Invocation) -> Json:
+        """Forget the failures of a pipeline; none is no error. Raises `NotFound`."""
+        name: str = call.arguments["pipeline_name"]
+        self._catalog.status(name)
+        self._breakers.reset(name)
+        return dumped(self._catalog.status(name))
+
+
+TOOLS: tuple[Json, ...] = (
+    tool(
+        "reset_breaker",
+        "Reset circuit breaker",
+        "Lets calls through again to a pipeline that is not called for a while because it only failed.",
+        takes(PIPELINE_NAME, "pipeline_name"),
+        gives({"name": STRING, "status": STRING}),
+        idempotentHint=True,
+    ),
+)
