@@ -16,6 +16,7 @@ from typing import cast
 from ..errors import Broken
 from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Question, Result, Run
 from ..pipelines import Pipeline, haystack, load
+from ..pipelines.hastening import hasten
 from ..settings import Settings
 from .calls import Call, explain
 from .places import Place, PlacesGeneration
@@ -38,7 +39,9 @@ class Workbench:
 
     async def load(self, member: Member) -> Pipeline | Problem:
         """Load in a thread; whatever the pipeline's code does there comes back as a problem."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, attempt, member)
+        return await asyncio.get_running_loop().run_in_executor(
+            self.pool, attempt, member, self._limits.fast_pipelines
+        )
 
     def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
         """Begin a run. `emit` is called from any thread."""
@@ -49,11 +52,16 @@ class Workbench:
         await asyncio.get_running_loop().run_in_executor(self.pool, end, pipeline)
 
 
-def attempt(member: Member) -> Pipeline | Problem:
-    """Load a pipeline; a problem instead of any exception."""
+def attempt(member: Member, fast: bool) -> Pipeline | Problem:
+    """Load a pipeline; a problem instead of any exception. What code handed over stays as it made it."""
     haystack.install()
     try:
-        return cast(Pipeline, member.load()) if member.load else load(member.name, member.root)
+        if member.load:
+            return cast(Pipeline, member.load())
+        loaded = load(member.name, member.root)
+        if fast:
+            hasten(loaded.holder)
+        return loaded
     except Broken as broken:
         return broken.problem
     except BaseException as error:  # foreign code runs while loading: may raise anything

@@ -147,6 +147,8 @@ class Limits(Noun):
     """Bytes of text that a result shows; the rest becomes an artifact."""
     inline: int = 1024 * 1024
     """Bytes of structured content that a result has, and of images and files."""
+    fast_pipelines: bool = True
+    """Whether Haystack pipelines run with cheaper copies and bookkeeping."""
     python_path: tuple[Path, ...] = ()
     """Folders whose modules pipelines can import."""
     log_level: str = "warning"

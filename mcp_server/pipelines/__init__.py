@@ -35,6 +35,11 @@ class Pipeline(Protocol):
         """What a caller may know: tool, kind, whether a call blocks a thread, warnings."""
         ...
 
+    @property
+    def holder(self) -> object:
+        """What holds its Haystack pipelines, as `hasten` looks for them; None if it has none."""
+        ...
+
     def prepare(self, run: Run) -> Work:
         """The work of this run: `run.verb` says what is wanted, `run.inputs` are validated JSON.
 

@@ -1,4 +1,6 @@
-"""What Haystack must be told to serve here, and how its errors read; only here are its private functions met.
+"""What Haystack must be told to serve here, and how its errors read.
+
+Its private functions are met here, and where it is made faster: `fast`, `component_calls`, `copying`.
 
 A sync component under `run_async` runs in the loop's default executor, which has few threads: a process
 that serves such pipelines should set a larger one.
@@ -12,7 +14,8 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from haystack import Pipeline
 from haystack.core.errors import PipelineRuntimeError
@@ -21,6 +24,8 @@ from .context import current
 from .recording import recorded
 
 log = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_REASON = 300
 """Characters of an error's text."""
@@ -37,11 +42,19 @@ def install() -> None:
     component leaves nothing in the user's home. Haystack logs warnings only, unless somebody chose a level.
     """
     for name in ("_run_component", "_run_component_async"):
-        _replace(Pipeline, name, lambda run: _checking(recorded(run, reason)))
+        _replace(Pipeline, name, prepared)
     _replace(importlib.import_module("haystack.core.pipeline.pipeline"), "_get_output_dir", _without_folder)
     logger = logging.getLogger("haystack")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
+
+
+def prepared(run: F) -> F:
+    """A function that runs one component, so that the current run can stop it and have it recorded.
+
+    Its first four parameters are those of Haystack's `_run_component`; it may be a coroutine function.
+    """
+    return cast(F, _checking(recorded(run, reason)))
 
 
 def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -59,6 +72,7 @@ def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
 def _checking(run: Callable[..., Any]) -> Callable[..., Any]:
     """Ask the run before each component; works for the coroutine function too, which is awaited at once."""
 
+    @wraps(run, assigned=())  # its signature stays known, but not its module: see `_replace`
     def checked(*arguments: Any, **named: Any) -> Any:
         context = current.get(None)
         if context is not None:

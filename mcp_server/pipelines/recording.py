@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -121,7 +121,7 @@ def recorded(run: Run, explain: Explain) -> Run:
         with call:
             return call.gave(await make())
 
-    return on_loop if inspect.iscoroutinefunction(run) else in_thread
+    return wraps(run, assigned=())(on_loop if inspect.iscoroutinefunction(run) else in_thread)
 
 
 class Call:

@@ -72,6 +72,8 @@ def load(name: str, root: Path) -> StepsPipeline:
 class StepsPipeline:
     """Executes the steps of one definition, each in a call of its own."""
 
+    holder: object = None
+
     def __init__(
         self,
         definition: Definition,

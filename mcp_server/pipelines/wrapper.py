@@ -221,6 +221,7 @@ class WrapperPipeline:
     ) -> None:
         self.manifest = manifest
         self.wrapper = wrapper
+        self.holder: object = getattr(wrapper, "__dict__", None)
         self._function = entry.function
         self._arguments = entry.arguments
         self._promise = entry.promise

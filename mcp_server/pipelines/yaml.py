@@ -82,7 +82,7 @@ class YamlPipeline:
     ) -> None:
         self.manifest = manifest
         self._publications = publications
-        self._pipeline = pipeline
+        self._pipeline = self.holder = pipeline
         self._arguments = arguments
         self._routes = {given.name: tuple((s.component, s.name) for s in given.sockets) for given in inputs}
         self._streaming = _streaming(pipeline)

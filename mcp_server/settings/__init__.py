@@ -100,6 +100,7 @@ class Settings(Serving, Running, Keeping):
             result=self.result_limit,
             text=self.text_limit,
             inline=self.inline_limit,
+            fast_pipelines=self.fast_pipelines,
             python_path=tuple(folder.absolute() for folder in self.python_path),
             log_level=self.log_level,
         )

@@ -46,6 +46,9 @@ class Running(Section):
     )
     load_timeout: float = Field(120.0, gt=0, description="Seconds a pipeline may take to load.")
     threads: int = Field(32, ge=1, description="Threads in a host for pipelines that block.")
+    fast_pipelines: bool = Field(
+        True, description="Run Haystack pipelines with cheaper copies and bookkeeping; results are the same."
+    )
     text_limit: int = Field(
         80_000, ge=1024, description="Bytes of text a result may show; a longer one becomes an artifact."
     )

@@ -18,6 +18,7 @@ from haystack.core.errors import PipelineRuntimeError
 from mcp_server.models import Caller
 from mcp_server.pipelines import haystack
 from mcp_server.pipelines.context import Context, Stopped, current
+from mcp_server.pipelines.fast import FastPipeline
 from mcp_server.pipelines.haystack import MAX_REASON, install, reason
 
 pytestmark = pytest.mark.anyio
@@ -83,7 +84,7 @@ class Own(Pipeline):
     """A pipeline class of an author."""
 
 
-@pytest.mark.parametrize("kind", [Pipeline, Own])
+@pytest.mark.parametrize("kind", [Pipeline, Own, FastPipeline])
 async def test_a_sync_run_stops_before_the_next_component(run: Context, kind: type[Pipeline]) -> None:
     may_end = threading.Event()
     first, second = Step(may_end=may_end), Step()
@@ -99,10 +100,13 @@ async def test_a_sync_run_stops_before_the_next_component(run: Context, kind: ty
 
 
 @pytest.mark.parametrize("step", [Step, AsyncStep])
-async def test_an_async_run_stops_before_the_next_component(run: Context, step: Callable[..., Step]) -> None:
+@pytest.mark.parametrize("kind", [Pipeline, FastPipeline])
+async def test_an_async_run_stops_before_the_next_component(
+    run: Context, step: Callable[..., Step], kind: type[Pipeline]
+) -> None:
     may_end = threading.Event()
     first, second = step(may_end=may_end), step()
-    pipeline = chain(first, second)
+    pipeline = chain(first, second, kind=kind)
     with anyio.fail_after(10):
         task = asyncio.create_task(pipeline.run_async({"s0": {"value": 1}}))
         await asyncio.to_thread(first.told.wait, 10)
@@ -227,9 +231,9 @@ def test_what_runs_inside_another_pipeline_is_named_by_the_innermost_component()
     assert reason(failed.value) == "s0: ValueError: deep"
 
 
-def test_the_module_is_the_only_one_that_knows_haystacks_private_functions() -> None:
+def test_few_modules_know_how_haystack_runs_a_component() -> None:
     folder = Path(haystack.__file__).parents[1]
     knowing = {
         path.stem for path in folder.rglob("*.py") if "_run_component" in path.read_text(encoding="utf-8")
     }
-    assert knowing == {"haystack"}
+    assert knowing == {"component_calls", "fast", "haystack"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -18,10 +19,17 @@ from haystack.dataclasses import ByteStream, ChatMessage
 
 from mcp_server.errors import Invalid
 from mcp_server.models import Event, Json, Replay, StepDone
+from mcp_server.pipelines.fast import FastPipeline
 from mcp_server.pipelines.haystack import install
 from mcp_server.pipelines.recording import MOST, Tape, record
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True, params=[Pipeline, FastPipeline])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both kinds of pipelines are recorded in the same way."""
+    monkeypatch.setattr(sys.modules[__name__], "Pipeline", request.param)
 
 
 @component
