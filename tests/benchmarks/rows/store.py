@@ -1,16 +1,10 @@
-"""Durable run records: how many a second, and how long one waits, against one fdatasync of the same disk.
-
-    python tests/benchmarks/store.py [FOLDER | postgresql+psycopg://…]
-
-The floor (SQLite, 16 writers): 10,000 records a second, median wait at most 6 times one fdatasync.
-"""
+"""Durable run records: how many a second, and how long one waits, against one fdatasync of the same disk."""
 
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -21,10 +15,37 @@ from mcp_server.runs import new_id
 from mcp_server.store import Place
 from mcp_server.store.history import History
 
+from ..harness import Bench, Finding
+
 WRITERS = 16
-EACH = 2000
-FLOOR = 10_000
+RATE = 1.0
+"""Times 10,000 records a second."""
 WAIT = 6.0
+"""Times one fdatasync."""
+
+
+async def measure(bench: Bench) -> list[Finding]:
+    """Records a second of 16 writers, what one waits, and the processor of one that nobody waits for."""
+    each, number = (50, 500) if bench.quick else (2000, 20_000)
+    folder = bench.folder / "store"
+    folder.mkdir()
+    before = synchronization(folder)
+    rate, waits = await committed(folder / "state.db", each)
+    sync = (before + synchronization(folder)) / 2
+    cost = await recorded(folder / "state.db", number)
+    wait = median(waits)
+    late = waits[int(len(waits) * 0.95)]
+    return [
+        Finding("durable records, 10,000 a second", rate / 10_000, RATE, about=f"{rate:,.0f} a second"),
+        Finding(
+            "wait for a durable record: of one fdatasync",
+            wait / sync,
+            WAIT,
+            at_least=False,
+            about=f"p50 {wait * 1e3:.2f} ms, p95 {late * 1e3:.2f} ms, fdatasync {sync * 1e3:.2f} ms",
+        ),
+        Finding("processor of a record nobody waits for", cost * 1e6, unit="µs"),
+    ]
 
 
 def ended() -> Run:
@@ -48,12 +69,12 @@ def ended() -> Run:
     )
 
 
-def synchronization(folder: Path, bytes: int = 32 * 1024) -> float:
+def synchronization(folder: Path, size: int = 32 * 1024) -> float:
     """Seconds of one fdatasync after appending as much as one commit does: the median of 500."""
     waits: list[float] = []
     descriptor = os.open(folder / "appended", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for _ in range(500):
-        os.write(descriptor, os.urandom(bytes))
+        os.write(descriptor, os.urandom(size))
         since = time.perf_counter()
         os.fdatasync(descriptor)
         waits.append(time.perf_counter() - since)
@@ -61,14 +82,14 @@ def synchronization(folder: Path, bytes: int = 32 * 1024) -> float:
     return median(waits)
 
 
-async def measure(place: Place) -> tuple[float, list[float]]:
-    """Records a second, and the seconds each waited."""
+async def committed(place: Place, each: int) -> tuple[float, Sequence[float]]:
+    """Records a second, and the seconds each waited, sorted."""
     waits: list[float] = []
     async with History(place) as history:
         await history.commit(ended())
 
         async def write() -> None:
-            for _ in range(EACH):
+            for _ in range(each):
                 run = ended()
                 since = time.perf_counter()
                 await history.commit(run)
@@ -81,8 +102,8 @@ async def measure(place: Place) -> tuple[float, list[float]]:
         return len(waits) / (time.perf_counter() - since), sorted(waits)
 
 
-async def record(place: Place, number: int = 20_000) -> float:
-    """Seconds the event loop spends on a run that nobody waits for."""
+async def recorded(place: Place, number: int) -> float:
+    """Seconds of processor that a run costs which nobody waits for, its thread included."""
     async with History(place) as history:
         await history.commit(ended())
         runs = [ended() for _ in range(number)]
@@ -92,25 +113,3 @@ async def record(place: Place, number: int = 20_000) -> float:
             await anyio.lowlevel.checkpoint()
         await history.find("none")
         return (time.process_time() - since) / number
-
-
-def main() -> None:
-    given = sys.argv[1] if len(sys.argv) > 1 else None
-    url = given if given and "://" in given else None
-    with tempfile.TemporaryDirectory(dir=None if url else given) as made:
-        folder = Path(made)
-        before = synchronization(folder)
-        rate, waits = anyio.run(measure, url or folder / "state.db")
-        sync = (before + synchronization(folder)) / 2
-        each = anyio.run(record, url or folder / "state.db")
-    middle, late = median(waits), waits[int(len(waits) * 0.95)]
-    print(f"records a second: {rate:,.0f} = {rate / FLOOR:.2f} x the floor")
-    print(f"one fdatasync: {sync * 1e3:.2f} ms")
-    print(f"wait: p50 {middle * 1e3:.2f} ms = {middle / sync:.1f} x fdatasync, p95 {late * 1e3:.2f} ms")
-    print(f"processor time of a record nobody waits for: {each * 1e6:.0f} us")
-    if rate < FLOOR or middle > WAIT * sync:
-        sys.exit("below the floor")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""What the server costs, beside what others cost: `python -m tests.benchmarks`."""

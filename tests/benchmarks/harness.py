@@ -1,0 +1,151 @@
+"""How a row of the table comes about: servers that are loaded in turn, and what is compared of them.
+
+Every row is a file in `rows` with `async def measure(bench) -> list[Finding]`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from textwrap import dedent
+
+from .load import CONNECTIONS, Answers, Check, load
+from .peers import Peer
+from .processes import Process, module, serve
+from .requests import ERAS, MODERN, TEXT, Client, Era, answered
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table."""
+
+    what: str
+    value: float
+    bound: float | None = None
+    """The floor; None for a figure that is only told."""
+    at_least: bool = True
+    """True if the value is to be at least the bound, false if at most."""
+    unit: str = "×"
+    about: str = ""
+    """The figures behind it."""
+
+    @property
+    def holds(self) -> bool:
+        """True if the floor is reached, or there is none."""
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to load: a server and how it is asked."""
+
+    name: str
+    process: Process
+    request: Callable[[int], bytes]
+    check: Check = answered
+
+
+@dataclass
+class Load:
+    """What was measured of a target, one of each a round."""
+
+    costs: list[float] = field(default_factory=list)
+    """Seconds of processor per request."""
+    answers: list[Answers] = field(default_factory=list)
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of processor per request."""
+        return 1e6 * median(self.costs)
+
+    @property
+    def wait(self) -> float:
+        """Milliseconds of the median wait."""
+        return 1e3 * median(each.percentile(0.5) for each in self.answers)
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return median(len(each.waits) / each.seconds for each in self.answers)
+
+
+class Bench:
+    """What a row may use: how long to measure, a folder of its own, the peers."""
+
+    def __init__(self, folder: Path, peers: Mapping[str, Peer], *, quick: bool) -> None:
+        self.folder = folder
+        self.peers = peers
+        self.quick = quick
+        self.rounds = 1 if quick else 7
+        self.requests = 160 if quick else 2000
+        self.errors: list[str] = []
+        """Wrong answers; a benchmark with any has failed."""
+        self.costs: dict[str, float] = {}
+        """Microseconds of processor per call, by server: what the picture shows."""
+
+    async def compare(
+        self, targets: Sequence[Target], number: int | None = None, connections: int = CONNECTIONS
+    ) -> Mapping[str, Load]:
+        """Load all of them in turn, several rounds; what disturbs one round disturbs all of it."""
+        found = {each.name: Load() for each in targets}
+        number = number or self.requests
+        for each in targets:
+            await self._load(each, max(connections, number // 4), connections)  # warm
+        for _ in range(self.rounds):
+            for each in targets:
+                before = each.process.cpu()
+                answers = await self._load(each, number, connections)
+                found[each.name].costs.append((each.process.cpu() - before) / number)
+                found[each.name].answers.append(answers)
+        return found
+
+    async def _load(self, target: Target, number: int, connections: int) -> Answers:
+        answers = await load(target.process.port, target.request, target.check, number, connections)
+        if answers.errors:
+            self.errors.append(f"{target.name}: {answers.errors} wrong, such as {answers.fault}")
+        return answers
+
+    @asynccontextmanager
+    async def ours(self, name: str, pipelines: Mapping[str, str], *flags: str) -> AsyncIterator[Process]:
+        """Our server over wrappers (the body of each class by name), with history, limits and access on."""
+        folder = self.folder / name
+        for pipeline, body in pipelines.items():
+            write(folder / "pipelines" / pipeline, body)
+        (folder / "state").mkdir(parents=True, exist_ok=True)
+        one = next(iter(pipelines))
+
+        def command(port: int) -> list[str]:
+            where = [str(folder / "pipelines"), "--state", str(folder / "state"), "--port", str(port)]
+            return module("mcp_server", "run", *where, *flags)
+
+        async def ready(port: int) -> bool:
+            return await works(port, one)
+
+        async with serve(command, ready) as process:
+            yield process
+
+    async def clients(self, stack: AsyncExitStack, process: Process) -> Mapping[Era, Client]:
+        """A client of each era."""
+        return {era: await Client(process.port, era).open() for era in ERAS}
+
+
+async def works(port: int, tool: str) -> bool:
+    """True if a call of the tool is answered rightly."""
+    client = await Client(port, MODERN).open()
+    answers = await load(port, lambda n: client.call(n, tool, {"text": TEXT}), answered, 1, 1)
+    return not answers.errors
+
+
+def write(folder: Path, body: str) -> None:
+    """A wrapper whose class has this body."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    head = "import asyncio\nfrom mcp_server import Context, PipelineWrapper as Base\n\n\n"
+    text = "".join(f"    {line}\n" for line in dedent(body).strip().splitlines())
+    (folder / "pipeline_wrapper.py").write_text(f"{head}class PipelineWrapper(Base):\n{text}")

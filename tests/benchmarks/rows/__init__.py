@@ -1,0 +1,14 @@
+"""The rows of the table, one file each, in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from ..harness import Bench, Finding
+from . import calls, store
+
+Row = Callable[[Bench], Awaitable[list[Finding]]]
+ROWS: Mapping[str, Row] = {
+    "calls": calls.measure,
+    "store": store.measure,
+}
