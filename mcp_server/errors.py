@@ -6,7 +6,9 @@ ServerError
 │   └── Broken    a source that was read but does not load; carries the problem with file and line
 ├── Conflict      a change that the present state does not allow, such as deploying over a name
 ├── Unavailable   the server cannot do it now (stopping, overloaded, still starting)
+│   ├── Overloaded  it has more to do than it can; says after how many seconds to try again
 │   └── Unanswered  a model that was needed did not answer
+├── Limited       this caller asked more often than it may; says after how many seconds to try again
 └── Unusable      a setting or a place the server cannot start with; the command line exits with 2
     └── Outdated  a state that a newer release wrote
 
@@ -44,6 +46,22 @@ class Conflict(ServerError):
 
 class Unavailable(ServerError):
     """The server cannot do it now."""
+
+
+class Overloaded(Unavailable):
+    """There is more to do than can be done. `after` is when to try again, in seconds."""
+
+    def __init__(self, text: str, after: float) -> None:
+        super().__init__(text)
+        self.after = after
+
+
+class Limited(ServerError):
+    """The caller asked more often than it may. `after` is when to try again, in seconds."""
+
+    def __init__(self, text: str, after: float) -> None:
+        super().__init__(text)
+        self.after = after
 
 
 class Unanswered(Unavailable):

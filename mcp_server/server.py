@@ -40,7 +40,7 @@ class Server:
         self.catalog = Catalog(settings, self.engine, self.webhooks.catalog_changed)
         self.stepwise = Stepwise(self.catalog, self.engine, settings, Tree(self.history))
         conductor = Conductor(self.catalog, self.engine, self.stepwise)
-        self.runs = Runs(self.catalog, conductor, settings, self.history)
+        self.runs = Runs(self.catalog, conductor, settings, self.history, self.engine.slots)
         self.catalog.warn_of(self.runs.breakers.resting)
         self.tally = Tally()
         self.runs.told = self._run_ended

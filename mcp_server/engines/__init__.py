@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ..limits.slots import Slots
 from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
 
 Outcome = Manifest | Problem
@@ -51,8 +52,8 @@ class Generation(Protocol):
         """
         ...
 
-    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
-        """Run a member to the end, or until cancelled, which stops the work.
+    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout, slots: Slots) -> Result:
+        """Run a member to the end, or until cancelled, which stops the work; first wait for its turn.
 
         Whatever the pipeline does comes back as a result with `is_error`. `clock` says
         when the run is out of time; whoever cancels because of it has let it expire.

@@ -1,15 +1,15 @@
-"""What every generation does, wherever its pipelines are: outcomes, slots, waiting for calls to end."""
+"""What every generation does, wherever its pipelines are: outcomes, turns, waiting for calls to end."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Generic, TypeVar
 
 from ..content import failure
-from ..models import Answers, Emit, Event, Group, Member, Problem, Question, Result, Run
+from ..limits.slots import Slots
+from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
 from . import Locate, Outcome, Report, stays
 
 
@@ -24,13 +24,16 @@ class Place:
         self.idle.set()
         self.released = False
         self._running = 0
-        limit = member.options.concurrency
-        self.slots: AbstractAsyncContextManager[None] = asyncio.Semaphore(limit) if limit else nullcontext()
 
     @property
     def name(self) -> str:
         """The pipeline's."""
         return self.member.name
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What loading it revealed, once that is known."""
+        return self.outcome if isinstance(self.outcome, Manifest) else None
 
     def __enter__(self) -> None:
         """A call begins, be it only to wait."""
@@ -84,23 +87,12 @@ class PlacesGeneration(ABC, Generic[P]):
         if self._report is not None and not place.released:
             self._report(place.name, outcome)
 
-    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout, slots: Slots) -> Result:
         """See `Generation.run`."""
         place = self.places[run.pipeline]
         with place:
-            async with AsyncExitStack() as held:
-                await held.enter_async_context(place.slots)
-
-                async def lending(event: Event) -> Answers | None:
-                    """While this run asks, another one may have its slot."""
-                    if not isinstance(event, Question):
-                        return await emit(event)
-                    await held.aclose()
-                    answers = await emit(event)
-                    await held.enter_async_context(place.slots)
-                    return answers
-
-                return await self.attempt(place, run, lending, clock)
+            async with slots.turn(run, place.member.options, place.manifest) as turn:
+                return await self.attempt(place, run, turn.lending(emit), clock)
 
     async def release(self, name: str) -> None:
         """See `Generation.release`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..content import failure
 from ..errors import NotFound
+from ..limits.slots import Slots
 from ..models import Answers, Emit, Event, Group, Question, Result, Run
 from ..settings import Settings
 from . import Generation, Locate, Report, Workshop, stays
@@ -43,6 +44,8 @@ class RoutingEngine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.slots = Slots(settings)
+        """Whose turn it is."""
         self._workshops: dict[str, Workshop] = {}
         self._routes: dict[Key, Generation] = {}
         self._leaving: set[Generation] = set()
@@ -118,7 +121,7 @@ class RoutingEngine:
         clock = asyncio.timeout(run.timeout)
         try:
             async with clock:
-                return await generation.run(run, patient(emit, clock), clock)
+                return await generation.run(run, patient(emit, clock), clock, self.slots)
         except TimeoutError:
             return failure(f"The run took longer than its timeout of {run.timeout:g} s and was stopped.")
 

@@ -9,5 +9,8 @@ an earlier call (`cached`)."""
 TEXT = "haystack-mcp-server/text"
 """Where a progress notification says that its message is streamed text, and from whom."""
 
+RETRY_AFTER = "haystack-mcp-server/retry-after"
+"""Where a result that refuses says after how many seconds to try again."""
+
 WAIT = "haystack-mcp-server/wait"
 """Where a call says with `true` that it waits for its run, however long its pipeline lets that take."""

@@ -1,6 +1,7 @@
 """The life of a run: found, checked, run, asked, answered, ended, recorded. The one way to run a pipeline.
 
 __init__    Runs: begin, call, find, repeat, stop
+admission   whether a call begins a run
 live        a run that goes on in this process
 batches     one pipeline, many inputs
 making      a run before it begins
@@ -23,14 +24,16 @@ from contextlib import suppress
 from functools import partial
 
 from ..artifacts import Artifacts
-from ..catalog import Catalog, Serving, Stage
+from ..catalog import Catalog, Stage
 from ..engines import Runner
 from ..errors import NotFound, Unavailable
+from ..limits.slots import Slots
 from ..models import CALLS, Answers, Caller, Client, Emit, Json, Question, Recording, Run, Verb
 from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
+from .admission import Admission
 from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
@@ -50,7 +53,10 @@ KEPT = 1000
 class Runs:
     """Calls pipelines, and keeps the runs that others may ask about."""
 
-    def __init__(self, catalog: Catalog, engine: Runner, settings: Settings, history: History) -> None:
+    def __init__(
+        self, catalog: Catalog, engine: Runner, settings: Settings, history: History, slots: Slots
+    ) -> None:
+        """`slots` are the engine's."""
         self._catalog = catalog
         self.uploads = Uploads(settings.state_folder() / "uploads")
         self._settings = settings
@@ -60,6 +66,8 @@ class Runs:
         self.noticed: Emit = ignore  # as `Live.noticed`, of every run
         self.artifacts, self.cache = Artifacts(), Cache()
         self.breakers = Breakers(settings.breaker_failures, settings.breaker_pause)
+        count = partial(catalog.count, failed=False)
+        self._admission = Admission(self.breakers, slots, history, self.cache, count)
         self.told: Callable[[Run], None] = lambda run: None  # of each that ended; it must not wait
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
@@ -95,7 +103,7 @@ class Runs:
         are recorded from its beginning, should it last. `parent` and `step` say what it was made from.
 
         Raises `NotFound` for an unknown pipeline, `Invalid` for arguments that do not fit its schema,
-        `Unavailable` for one that does not serve or only fails, `Conflict` for a key used for another call.
+        `Unavailable` for one that does not serve, is full or only fails, `Conflict` for a key used elsewhere.
         """
         entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
@@ -108,7 +116,7 @@ class Runs:
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)
         if recorder is not None and lasts:
             run = run.model_copy(update={"continues": recorder.continues})
-        if known := await self._known(entry, run, recording, detached):
+        if known := await self._admission.known(entry, run, recording, detached):
             return self._joined(known)
         if recorder is not None and recorder.keeps and not lasts:
             self._history.record(run, recording)
@@ -117,19 +125,6 @@ class Runs:
         live.lasting = live.shared = lasts
         live.when_ended(partial(self.cache.keep, entry))
         return live
-
-    async def _known(self, entry: Serving, run: Run, recording: Recording, detached: bool) -> Run | None:
-        """The earlier run that answers in place of this one; without, this one is durable if it lasts."""
-        self.breakers.check(run)
-        if run.key is not None:
-            return await self._history.claim(run, recording)
-        if detached:
-            await self._history.commit(run, recording)
-        elif run.parent is None and run.verb == "call" and (known := self.cache.find(entry, run)):
-            self._history.hit(run.pipeline)
-            self._catalog.count(run.pipeline, failed=False)
-            return known
-        return None
 
     async def launch(self, run: Run, work: Work) -> Live:
         """Commit a run, then begin it; it goes on without its caller. Raises `Unavailable`."""
@@ -289,6 +284,7 @@ class Runs:
 
     def _ended(self, live: Live) -> None:
         del self._going[live.run.id]
+        self._admission.leave(live.run)
         if live.run.verb in CALLS and live.run.status in ("done", "failed"):
             self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
         if live.run.ended:  # else another server goes on with it

@@ -14,17 +14,20 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..errors import Conflict, Invalid, NotFound, ServerError, Unanswered
+from ..errors import Conflict, Invalid, Limited, NotFound, Overloaded, ServerError, Unanswered
 from ..models import Caller, Json
 from ..stepwise import Stepwise
 from ..stepwise.showing import moment
 from ..store.tree import Walk
+from .rest.errors import retrying
 
 CODES: tuple[tuple[type[ServerError], int, str], ...] = (
     (NotFound, 404, "pipeline_not_found"),
     (Invalid, 400, "validation_error"),
     (Conflict, 409, "invalid_state_transition"),
     (Unanswered, 502, "llm_provider_error"),
+    (Limited, 429, "rate_limit_exceeded"),
+    (Overloaded, 503, "overloaded"),
     (ServerError, 500, "storage_error"),
 )
 """Which refusal has which status and code; the first that fits."""
@@ -69,7 +72,7 @@ def answering(handler: Handler, stepwise: Stepwise) -> Callable[[Request], Await
         except Refused as refused:
             return refusal(request, refused)
         except ServerError as error:
-            return refusal(request, await told(request, error, caller, stepwise))
+            return refusal(request, await told(request, error, caller, stepwise), retrying(error))
         headers = {
             "X-Pipeline-Run-ID": given.walk.id,
             "X-Pipeline-State-Version": str(given.walk.revision),
@@ -105,7 +108,7 @@ async def told(request: Request, error: ServerError, caller: Caller, stepwise: S
     return Refused(status, code, str(error), details)
 
 
-def refusal(request: Request, refused: Refused) -> Response:
+def refusal(request: Request, refused: Refused, headers: Mapping[str, str] = UNCACHED) -> Response:
     """The seed's error."""
     body = {
         "error": refused.code,
@@ -114,7 +117,7 @@ def refusal(request: Request, refused: Refused) -> Response:
         "timestamp": moment(time.time()),
         "request_id": request.state.request_id,
     }
-    return JSONResponse(body, refused.status, UNCACHED)
+    return JSONResponse(body, refused.status, {**UNCACHED, **headers})
 
 
 async def body_of(request: Request, model: type[B]) -> B:

@@ -75,7 +75,7 @@ class Place:
             Catalog(given, engine) as catalog,
             History(None) as history,
         ):
-            opened = Opened(catalog, Runs(catalog, engine, given, history))
+            opened = Opened(catalog, Runs(catalog, engine, given, history, engine.slots))
             if wait:
                 await opened.settled()
             yield opened

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import orjson
 
+from ...errors import Limited, Overloaded, ServerError
 from ...models import Json, Run
-from ...models.meta import RUN
+from ...models.meta import RETRY_AFTER, RUN
 
 
 def joined(run: Run) -> Json:
@@ -47,6 +48,12 @@ def answer(structured: Json) -> Json:
     """A result with structured content, and the same as text for clients that show nothing else."""
     text = {"type": "text", "text": orjson.dumps(structured).decode()}
     return {"content": [text], "structuredContent": structured, "isError": False, "resultType": "complete"}
+
+
+def refused(error: ServerError) -> Json:
+    """A result that says why it was not done, and when to try again if that is known."""
+    about = {RETRY_AFTER: error.after} if isinstance(error, Limited | Overloaded) else None
+    return failure(str(error)) | ({"_meta": about} if about else {})
 
 
 def failure(text: str) -> Json:

@@ -23,7 +23,7 @@ from ..management.views import Invocation
 from .eras import Request
 from .pages import page
 from .patience import patience_of
-from .results import answer, failure, joined
+from .results import answer, joined, refused
 from .running import Running, Waiting
 from .session_tasks import wants_task
 from .toolsets import Toolset, Toolsets
@@ -74,7 +74,7 @@ class Tools:
         except ServerError as error:
             if wants_task(request, params):  # its client expects a task, and nothing else
                 raise MCPError(types.INVALID_PARAMS, str(error)) from None
-            return failure(str(error))
+            return refused(error)
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """The input schema of a tool in the list at `/mcp`; None for any other.

@@ -8,17 +8,23 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import NotFound, ServerError, Unavailable
+from ...errors import Limited, NotFound, Overloaded, ServerError
 from ...models import Json
 from ..listening import Listening
 from ..management.run_views import parked
 from ..operations import Handler, as_json
 from ..rest.answers import problem
-from ..rest.errors import CODES, RETRY_AFTER
+from ..rest.errors import CODES, retrying
 
 NO_RETRY = {"x-should-retry": "false"}
 """Tells OpenAI's clients not to send again by themselves what would only fail again, or run twice."""
 FAILED = "pipeline_failed"
+WORDS: tuple[tuple[type[ServerError], str], ...] = (
+    (NotFound, "not_found"),
+    (Limited, "rate_limit_exceeded"),
+    (Overloaded, "overloaded"),
+)
+"""The `code` of a refusal, where OpenAI has one."""
 
 
 class Refused(Exception):
@@ -61,9 +67,8 @@ def answering(handle: Handler) -> Handler:
             return as_json(refused.body, refused.status, NO_RETRY)
         except ServerError as error:
             status = next((code for kind, code in CODES if isinstance(error, kind)), 500)
-            headers = RETRY_AFTER if isinstance(error, Unavailable) else NO_RETRY
-            code = "not_found" if isinstance(error, NotFound) else None
-            return as_json(error_body(status, str(error), code=code), status, headers)
+            code = next((word for kind, word in WORDS if isinstance(error, kind)), None)
+            return as_json(error_body(status, str(error), code=code), status, retrying(error) or NO_RETRY)
         except HTTPException as error:
             headers: Mapping[str, str] = error.headers or {}
             return as_json(error_body(error.status_code, error.detail), error.status_code, headers)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from math import ceil
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ...errors import Conflict, Invalid, NotFound, ServerError, Unavailable
+from ...errors import Conflict, Invalid, Limited, NotFound, Overloaded, ServerError, Unavailable
 from ...models import Json
 
 CODES: tuple[tuple[type[ServerError], int], ...] = (
     (NotFound, 404),
     (Invalid, 400),
     (Conflict, 409),
+    (Limited, 429),
     (Unavailable, 503),
 )
 """Which refusal has which HTTP status; any other is 500."""
@@ -29,6 +31,7 @@ WORDS = {
     413: "request_too_large_error",
     415: "unsupported_media_type_error",
     421: "misdirected_request_error",
+    429: "rate_limit_error",
     503: "unavailable_error",
 }
 """The `type` that goes with an HTTP status; any other is `server_error`."""
@@ -42,7 +45,14 @@ REQUEST_ID = "X-Request-ID"
 async def answer_refusal(request: Request, error: Exception) -> Response:
     """The answer to a refusal of the core."""
     code = next((code for kind, code in CODES if isinstance(error, kind)), 500)
-    return error_response(request, code, str(error), RETRY_AFTER if code == 503 else {})
+    return error_response(request, code, str(error), retrying(error))
+
+
+def retrying(error: Exception) -> Mapping[str, str]:
+    """The header that says when to try again, for what may then succeed (RFC 9110 section 10.2.3)."""
+    if isinstance(error, Limited | Overloaded):
+        return {"Retry-After": str(max(1, ceil(error.after)))}
+    return RETRY_AFTER if isinstance(error, Unavailable) else {}
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:

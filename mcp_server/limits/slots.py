@@ -1,0 +1,151 @@
+"""Slots: how many calls of a pipeline, and of a caller, go on at once; who waits, and who is next.
+
+A pipeline has slots and a short queue. Where several callers wait they take turns, so that one who asks for
+much holds up itself. What does not fit into the queue is refused at once, before anything was begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+from ..errors import Overloaded
+from ..models import Answers, Emit, Event, Manifest, Options, Question, Run
+from ..settings import Settings
+from .queue import Bounds, Place, Queue
+
+RETRY = 1.0
+"""Seconds after which a refused caller may try again."""
+EVERYONE = "anyone"
+"""The name of all callers that nobody tells apart; each is trusted with all there is."""
+
+Key = tuple[str, str]
+"""A pipeline's name and its source's digest: a version that hangs takes no slot of the next one."""
+
+
+class Slots:
+    """The slots of every pipeline, on one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._queues: dict[Key, Queue] = {}
+        self._reserved: dict[str, Place] = {}
+        """What was reserved and not used so far, by the id of its run."""
+        self._running: dict[str, int] = {}
+        """Calls that run, by their caller's name."""
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing runs, waits or is reserved."""
+        return not (self._queues or self._reserved or self._running)
+
+    def reserve(self, run: Run, options: Options, manifest: Manifest | None) -> None:
+        """Keep a slot, or a place in the queue, for this run. Raises `Overloaded` where there is none.
+
+        Its `turn` uses it; a run that never comes to that gives it back by `drop`.
+        """
+        queue, caller = self._queue(run, self._bounds(options, manifest)), run.caller.name
+        must_wait = queue.is_busy or not self._may_run(caller)
+        if must_wait and queue.is_full(caller, self._share(caller, queue)):
+            self._tidy(queue)
+            text = f"{run.pipeline} has more calls than it can take; try again in a moment."
+            raise Overloaded(text, RETRY)
+        self._reserved[run.id] = self._enter(queue, run)
+
+    def drop(self, run: Run) -> None:
+        """Give back what was reserved for this run, unless it was used."""
+        if place := self._reserved.pop(run.id, None):
+            self._leave(place)
+
+    @asynccontextmanager
+    async def turn(self, run: Run, options: Options, manifest: Manifest | None) -> AsyncGenerator[Turn]:
+        """Wait for a slot, and hold it until the block ends.
+
+        A run that reserved nothing is never refused: it was accepted before, and only goes on.
+        """
+        queue = self._queue(run, self._bounds(options, manifest))
+        turn = Turn(self, run, queue, self._reserved.pop(run.id, None) or self._enter(queue, run))
+        try:
+            await turn.place.granted.wait()
+            yield turn
+        finally:
+            self._leave(turn.place)
+
+    def lend(self, place: Place) -> None:
+        """Let another call have the slot."""
+        self._leave(place)
+
+    def again(self, run: Run, queue: Queue) -> Place:
+        """A new place for a run that had lent its own."""
+        return self._enter(self._queues.setdefault((run.pipeline, run.digest), queue), run)
+
+    def _bounds(self, options: Options, manifest: Manifest | None) -> Bounds:
+        """What the pipeline declares, else what the settings give its kind."""
+        blocking = manifest is not None and manifest.blocking
+        usual = self._settings.sync_calls if blocking else self._settings.async_calls
+        return Bounds(options.concurrency or usual, self._settings.waiting_calls)
+
+    def _queue(self, run: Run, bounds: Bounds) -> Queue:
+        return self._queues.setdefault((run.pipeline, run.digest), Queue(bounds))
+
+    def _share(self, caller: str, queue: Queue) -> int:
+        """How many calls of this caller may wait: half of the queue is for others."""
+        waiting = queue.bounds.waiting
+        return waiting if caller == EVERYONE else (waiting + 1) // 2
+
+    def _may_run(self, caller: str) -> bool:
+        limit = self._settings.caller_calls
+        return caller == EVERYONE or not limit or self._running.get(caller, 0) < limit
+
+    def _enter(self, queue: Queue, run: Run) -> Place:
+        place = queue.add(run.caller.name)
+        self._advance([queue])
+        return place
+
+    def _leave(self, place: Place) -> None:
+        queue, caller = place.queue, place.caller
+        if not queue.remove(place):
+            return
+        if place.granted.is_set():
+            self._running[caller] -= 1
+            if not self._running[caller]:
+                del self._running[caller]
+            # elsewhere a call may have waited only because its caller had all it may have
+            self._advance([queue, *(each for each in self._queues.values() if each.has(caller))])
+        self._tidy(queue)
+
+    def _advance(self, queues: Iterable[Queue]) -> None:
+        """Grant what can be granted."""
+        for queue in queues:
+            while place := queue.next(self._may_run):
+                self._running[place.caller] = self._running.get(place.caller, 0) + 1
+                place.granted.set()
+
+    def _tidy(self, queue: Queue) -> None:
+        """Forget a queue that nobody uses."""
+        if queue.is_idle:
+            self._queues = {key: each for key, each in self._queues.items() if each is not queue}
+
+
+class Turn:
+    """A slot that a run holds. While it asks a person, another run may have it."""
+
+    def __init__(self, slots: Slots, run: Run, queue: Queue, place: Place) -> None:
+        self._slots = slots
+        self._run = run
+        self._queue = queue
+        self.place = place
+
+    def lending(self, emit: Emit) -> Emit:
+        """An `emit` that gives the slot away while a question waits for its answer."""
+
+        async def hear(event: Event) -> Answers | None:
+            if not isinstance(event, Question):
+                return await emit(event)
+            self._slots.lend(self.place)
+            answers = await emit(event)
+            self.place = self._slots.again(self._run, self._queue)
+            await self.place.granted.wait()
+            return answers
+
+        return hear
