@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
+from .authentication import Authentication, gated
 from .errors import ServerError, Unusable
 from .guard import Guard
 from .server import Server
@@ -66,8 +67,8 @@ def create_app(settings: Settings | None = None) -> App:
         if name in OBSERVERS:
             surfaces += (OBSERVERS[name](server, surfaces),)
     app = App(
-        routes=[route for surface in surfaces for route in surface.routes],
-        middleware=[guard(server)],
+        routes=gated(route for surface in surfaces for route in surface.routes),
+        middleware=[guard(server), Middleware(Authentication, access=server.access)],
         exception_handlers={
             ServerError: errors.answer_refusal,
             HTTPException: errors.answer_http_error,

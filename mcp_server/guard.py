@@ -61,15 +61,15 @@ class Guard:
         self._origins = {each.lower().rstrip("/") for each in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            # closed before it is accepted: the HTTP server answers 403 to the handshake
-            await (closed(send) if self._fault(scope) else self._app(scope, receive, send))
-            return
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         identity = request_id(scope)
         scope.setdefault("state", {})["request_id"] = identity
+        if scope["type"] == "websocket":
+            # closed before it is accepted: the HTTP server answers 403 to the handshake
+            await (closed(send) if self._fault(scope) else self._app(scope, receive, send))
+            return
         send = labelled(send, identity, self._answered)
         if fault := self._fault(scope):
             headers = RETRY_AFTER if fault[0] == 503 else {}

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from anyio import to_thread
 
+from .access import Access
 from .catalog import Catalog
 from .engines.routing import RoutingEngine
 from .models import Run
@@ -32,6 +33,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.access = Access(settings)
         kept = Retention(settings.keep_runs, settings.keep_days, settings.keep_bytes)
         self.history = History(settings.database(), kept)
         self.outbox = Outbox(self.history)

@@ -10,11 +10,13 @@ import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from mcp_server.app import create_app
+from mcp_server.authentication import Authentication
 from mcp_server.errors import Unusable
 from mcp_server.server import Server
 from mcp_server.settings import Settings
@@ -98,7 +100,7 @@ async def test_it_mounts_in_another_application(app: Starlette) -> None:
 async def test_the_protocol_can_be_started_again_after_it_stopped(settings: Settings) -> None:
     async with Server(settings) as server:
         surface = mcp.surface(server)
-        app = Starlette(routes=surface.routes)
+        app = Starlette(routes=surface.routes, middleware=[Middleware(Authentication, access=server.access)])
         for _ in range(2):
             async with surface.lifespan(), reach(app) as client:
                 await assert_initializes(client, "/mcp")
@@ -119,7 +121,7 @@ async def test_a_fault_of_ours_shows_no_detail(app: Starlette) -> None:
 
 async def test_further_hosts_and_origins_can_be_allowed(settings: Settings) -> None:
     allowed = {"allowed_hosts": ("pipelines.example",), "allowed_origins": ("https://page.example",)}
-    app = create_app(settings.model_copy(update=allowed))
+    app = create_app(settings.model_copy(update={**allowed, "insecure_no_auth": True}))
     async with opened(app), reach(app) as client:
         headers = {"Host": "pipelines.example", "Origin": "https://page.example"}
         assert (await client.get("/nowhere", headers=headers)).status_code == 404

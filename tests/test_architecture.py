@@ -27,7 +27,7 @@ FLOORS = [
     {"catalog", "runs", "artifacts", "stepwise", "webhooks"},
     {"server"},
     {"surfaces"},
-    {"guard"},
+    {"guard", "authentication"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -16,7 +16,7 @@ LONGEST = 100
 """Characters of a description that are shown."""
 NAMED = 5
 """Pipelines that are named where only some are."""
-UNREPEATED = {"folder", "host", "port", "allowed_hosts", "allowed_origins"}
+UNREPEATED = {"folder", "host", "port", "allowed_hosts", "allowed_origins", "insecure_no_auth"}
 """What a command that speaks stdio does not repeat: the folder is its argument, and it has no address."""
 
 
@@ -152,6 +152,6 @@ def _flags(settings: Settings) -> list[str]:
 
 def _flag(name: str, value: float | str | Path | tuple[str, ...]) -> list[str]:
     flag = "--" + name.replace("_", "-")
-    if value is True:
-        return [flag]
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag[2:].removeprefix('allow-')}"]
     return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]

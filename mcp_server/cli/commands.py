@@ -115,8 +115,9 @@ def backup(file: str, folder: str | None, state: str | None, as_json: bool) -> N
 def _flag(name: str, field: FieldInfo) -> click.Option:
     """The flag of a setting. Values stay text: `Settings` alone judges what fits."""
     flag = "--" + name.replace("_", "-")
-    if field.annotation is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=field.description)
+    if bool in (field.annotation, *get_args(field.annotation)):
+        refusing = f"--no-{flag[2:].removeprefix('allow-')}"
+        return click.Option([f"{flag}/{refusing}"], default=None, help=field.description)
     default = f" Default: {field.default}." if field.default not in (None, ()) else ""
     return click.Option([flag], metavar=_metavar(field.annotation), help=f"{field.description}{default}")
 

@@ -4,7 +4,21 @@ Light on purpose: hosts import them too, so they know neither the MCP SDK nor Ha
 MCP's own wire form (a JSON object with `name`, `inputSchema`, …).
 """
 
-from .base import CALLS, NAME, Json, Kind, Level, Noun, Recording, RunStatus, State, TaskUse, Verb, Webhook
+from .base import (
+    CALLS,
+    NAME,
+    Action,
+    Json,
+    Kind,
+    Level,
+    Noun,
+    Recording,
+    RunStatus,
+    State,
+    TaskUse,
+    Verb,
+    Webhook,
+)
 from .events import (
     Answers,
     Aside,
@@ -25,6 +39,7 @@ from .runs import Artifact, Caller, Client, Fault, Replay, Result, Run, Upload
 __all__ = [
     "CALLS",
     "NAME",
+    "Action",
     "Answers",
     "Artifact",
     "Aside",

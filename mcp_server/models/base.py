@@ -20,6 +20,9 @@ RunStatus = Literal["queued", "running", "waiting", "done", "failed", "cancelled
 Recording = Literal["full", "meta", "none", "steps"]
 """What history keeps of a run: all, all but what went in and came out, nothing; with `steps` also what each
 component got and gave."""
+Action = Literal["read", "run", "deploy", "admin"]
+"""What a caller may be allowed: to see pipelines and its own runs; to run; to change what is deployed; all
+that is the operator's alone."""
 TaskUse = Literal["auto", "always", "required"]
 """Which calls of a pipeline become tasks if the client knows tasks: those that take long, or every one; with
 `required` no other client may call it."""

@@ -5,20 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from pydantic import Field
 
-from .base import Json, Noun, RunStatus, Verb
+from .base import Action, Json, Noun, RunStatus, Verb
 from .events import Question, StepDone
+
+RUN = "run:"
+"""How the scope begins that is for one pipeline only."""
 
 
 class Caller(Noun):
-    """Who calls, and from which surface."""
+    """Who calls, from which surface, and what it may do. Of a caller, a run keeps name and origin."""
 
     name: str = "anyone"
+    """Whose the runs are; the same for good, whichever credential proves it."""
     origin: str = "mcp"
+    scopes: frozenset[str] = frozenset(get_args(Action))
+    """Spelled out, none implies another: actions, and `run:NAME` to see and run that pipeline alone."""
+
+    def may(self, action: Action, pipeline: str | None = None) -> bool:
+        """True if it may do this with that pipeline; without one, if there is any pipeline that it may."""
+        if action in self.scopes:
+            return True
+        if action not in ("read", "run"):
+            return False
+        if pipeline is None:
+            return any(scope.startswith(RUN) for scope in self.scopes)
+        return RUN + pipeline in self.scopes
 
 
 class Upload(Noun):

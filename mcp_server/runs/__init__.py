@@ -39,7 +39,7 @@ from .cache import Cache
 from .elsewhere import Elsewhere
 from .leaving import leave, make_room
 from .live import Live, ignore, unsealed
-from .making import bounded, made
+from .making import bounded, check, made
 from .past import Past
 from .recorder import Recorder, Work, recorder_of
 from .uploads import Supplied, Uploads
@@ -93,9 +93,8 @@ class Runs:
         detached: bool = False,
         task: bool = False,
     ) -> Live:
-        """Begin a run of the pipeline `name`. `timeout` is in seconds and bounded by the settings.
-
-        `version` or `stage` say which version; without, a call may fall to the one in staging.
+        """Begin a run of the pipeline `name`. `timeout` is in seconds and bounded by the settings. `version`
+        or `stage` say which version; without, a call may fall to the one in staging.
 
         `detached`, and with an idempotency `key`, it goes on without its caller and is durable when this
         returns; if the caller gave the key before, it is the run that was begun then, however far it is.
@@ -105,6 +104,7 @@ class Runs:
         Raises `NotFound` for an unknown pipeline, `Invalid` for arguments that do not fit its schema,
         `Unavailable` for one that does not serve, is full or only fails, `Conflict` for a key used elsewhere.
         """
+        check(caller, verb, name)
         entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
             entry.check(inputs)

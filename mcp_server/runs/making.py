@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from ..models import Caller, Json, Run, Version
+from ..errors import NotFound
+from ..models import Caller, Json, Run, Verb, Version
 from ..settings import Settings
 from ..store.changes import new_id
+
+READS: frozenset[Verb] = frozenset({"read", "prompt", "complete"})
+"""The verbs that show what a pipeline publishes."""
+
+
+def check(caller: Caller, verb: Verb, pipeline: str) -> None:
+    """Raise `NotFound`, as if it were not there, for a pipeline that this caller may not run so."""
+    if not caller.may("read" if verb in READS else "run", pipeline):
+        raise NotFound(f"There is no pipeline named {pipeline[:64]}.")
 
 
 def made(version: Version, caller: Caller, inputs: Json, timeout: float) -> Run:

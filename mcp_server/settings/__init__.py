@@ -8,6 +8,7 @@ working directory.
 keeping     folders, the store, history
 running     the engine, deadlines, sizes
 limiting    calls at once
+access      who may do what
 serving     the listener and the surfaces
 section     what the sections share
 """
@@ -33,6 +34,7 @@ from pydantic_settings import (
 
 from ..errors import Unusable
 from ..models import Limits
+from .access import Access
 from .keeping import Keeping
 from .limiting import Limiting
 from .running import Running
@@ -53,7 +55,7 @@ HAYHOOKS = MappingProxyType(
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
-class Settings(Limiting, Serving, Running, Keeping):
+class Settings(Access, Limiting, Serving, Running, Keeping):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from ..errors import Conflict, Invalid, Limited, NotFound, Overloaded, ServerError, Unanswered
@@ -19,6 +19,7 @@ from ..models import Caller, Json
 from ..stepwise import Stepwise
 from ..stepwise.showing import moment
 from ..store.tree import Walk
+from .callers import caller_of
 from .rest.errors import retrying
 
 CODES: tuple[tuple[type[ServerError], int, str], ...] = (
@@ -66,7 +67,7 @@ def answering(handler: Handler, stepwise: Stepwise) -> Callable[[Request], Await
     """The endpoint of a handler: its answer with the seed's headers, its refusal in the seed's shape."""
 
     async def answer(request: Request) -> Response:
-        caller = Caller(origin="rest")
+        caller = caller_of(request, "rest")
         try:
             given = await handler(request, caller)
         except Refused as refused:
@@ -108,7 +109,7 @@ async def told(request: Request, error: ServerError, caller: Caller, stepwise: S
     return Refused(status, code, str(error), details)
 
 
-def refusal(request: Request, refused: Refused, headers: Mapping[str, str] = UNCACHED) -> Response:
+def refusal(request: HTTPConnection, refused: Refused, headers: Mapping[str, str] = UNCACHED) -> Response:
     """The seed's error."""
     body = {
         "error": refused.code,

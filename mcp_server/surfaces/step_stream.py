@@ -9,11 +9,12 @@ from contextlib import suppress
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..errors import ServerError
-from ..models import Caller, Json
+from ..models import Json
 from ..stepwise import Going, Stepwise
 from ..stepwise.going import response_id
 from ..stepwise.showing import moment
 from ..store.tree import Execution
+from .callers import caller_of
 
 NORMAL, REFUSED = 1000, 1008
 """Codes of a closed websocket (RFC 6455 section 7.4.1): all was said; not for you."""
@@ -32,7 +33,7 @@ def stream(stepwise: Stepwise) -> Callable[[WebSocket], Awaitable[None]]:
 
 async def tell(socket: WebSocket, stepwise: Stepwise, identity: str) -> None:
     """Send everything about the current step of a run."""
-    caller = Caller(origin="rest")
+    caller = caller_of(socket, "rest")
     try:
         walk = await stepwise.find(caller, identity)
         going = stepwise.going(identity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from ...access import NOBODY
 from ...server import Server
 from .. import Surface
 from ..operations import routes as paths
@@ -18,7 +19,7 @@ __all__ = ["ProtocolServer", "serve_stdio", "surface"]
 
 def surface(server: Server) -> Surface:
     """The protocol over HTTP; its lifespan needs `server` to be open."""
-    protocol = ProtocolServer(server)
+    protocol = ProtocolServer(server, NOBODY)
     streamable = StreamableHttp(protocol)
 
     @asynccontextmanager

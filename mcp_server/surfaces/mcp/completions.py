@@ -9,6 +9,7 @@ from mcp.shared.exceptions import MCPError
 from ...errors import ServerError
 from ...models import Caller, Json
 from ...pipelines.contents import fitting
+from ..callers import caller_of
 from .cards import Cards
 from .eras import Request
 from .listing import Listing
@@ -32,7 +33,7 @@ class Completions:
         return {"completion": shown, "resultType": "complete"}
 
     async def _values(self, request: Request, params: types.CompleteRequestParams) -> list[str]:
-        caller, argument = Caller(origin="mcp"), params.argument
+        caller, argument = caller_of(request, "mcp"), params.argument
         of = named(params.ref)
         given = (params.context.arguments if params.context else None) or {}
         pipeline = publisher(self._published.listing(request), params.ref)

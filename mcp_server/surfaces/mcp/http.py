@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 import mcp_types as types
-from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, AuthorizationContext
+from mcp.server.auth.provider import AccessToken
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -17,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ...errors import NotFound, Unavailable
+from ...models import Caller
 from .. import BODY_LIMIT
 from .door import Door, refusal
 from .duplex import checked
@@ -76,6 +78,7 @@ class StreamableHttp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._sessions is None:
             raise Unavailable("The server is not running: its lifespan was not entered.")
+        scope = owned(scope)
         headers = Headers(scope=scope)
         session, last = headers.get("mcp-session-id", ""), headers.get("last-event-id", "")
         events = self._sessions.events.get(session)
@@ -118,8 +121,25 @@ class Sse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
             raise HTTPException(405, headers={"Allow": "GET"})
-        async with self._transport.connect_sse(scope, receive, send) as streams:
+        async with self._transport.connect_sse(owned(scope), receive, send) as streams:
             await self._protocol.run(*checked(streams), self._protocol.create_initialization_options())
+
+
+class Messages:
+    """The ASGI app behind `/messages/`."""
+
+    def __init__(self, transport: SseServerTransport) -> None:
+        self._transport = transport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._transport.handle_post_message(owned(scope), receive, send)
+
+
+def owned(scope: Scope) -> Scope:
+    """The scope with its caller as the SDK knows one: to others their sessions are as if unknown."""
+    caller: Caller = scope["state"]["caller"]
+    token = AccessToken(token="", client_id=caller.name, scopes=[])
+    return {**scope, "user": AuthenticatedUser(token)}
 
 
 class ToolsetDoor:
@@ -147,5 +167,5 @@ def routes(protocol: ProtocolServer, streamable: StreamableHttp) -> list[BaseRou
         Route("/mcp/{toolset}", toolset),
         Route("/mcp/{toolset}/", toolset),
         Route("/sse", Sse(protocol, transport)),
-        Route(MESSAGES, Door(transport.handle_post_message)),
+        Route(MESSAGES, Door(Messages(transport))),
     ]

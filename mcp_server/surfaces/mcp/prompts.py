@@ -6,7 +6,8 @@ import mcp_types as types
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 
-from ...models import Caller, Json
+from ...models import Json
+from ..callers import caller_of
 from . import teaching
 from .eras import Request
 from .listing import Owned, shown
@@ -46,7 +47,8 @@ class Prompts:
         self, request: Request, params: types.GetPromptRequestParams, pipeline: str, arguments: dict[str, str]
     ) -> list[Json]:
         inputs = {"name": params.name, "arguments": arguments}
-        return await self._published.run(request, params, Caller(origin="mcp"), pipeline, "prompt", inputs)
+        caller = caller_of(request, "mcp")
+        return await self._published.run(request, params, caller, pipeline, "prompt", inputs)
 
     async def _found(self, request: Request, name: str) -> Owned:
         """The prompt and its pipeline; one that still loads is waited for."""

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +22,9 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from ...models import Caller
 from ...server import Server
+from ..callers import caller_of
 from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
@@ -57,7 +60,8 @@ log = logging.getLogger(__name__)
 class ProtocolServer(LowLevelServer[Any]):
     """Serves tools, announces changes, and lets nothing a request does end more than that request."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, parent: Caller | None = None) -> None:
+        """`parent` calls where no HTTP request says who does. Default: whoever started the server."""
         self.changes = Changes()
         self._catalog = server.catalog
         server.runs.turned = self._turned
@@ -71,6 +75,7 @@ class ProtocolServer(LowLevelServer[Any]):
             version=version(NAME),
             title="Haystack pipelines",
             instructions=INSTRUCTIONS,
+            lifespan=partial(calling, parent or server.access.owner),
             cache_hints={"server/discover": CacheHint(60_000, "public")},
             get_tool_input_schema=tools.input_schema,  # or the SDK walks tools/list on every modern call
         )
@@ -79,7 +84,11 @@ class ProtocolServer(LowLevelServer[Any]):
         self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
         self._publish(Cards(server))
         self._offer(Tasks(server), SessionTasks(server))
-        security = RequestStateSecurity.ephemeral(ttl=server.settings.answer_timeout)
+        security = RequestStateSecurity(
+            keys=[os.urandom(32)],
+            ttl=server.settings.answer_timeout,
+            bind_principal=lambda ctx: caller_of(ctx, "mcp").name,
+        )
         sealed = RequestStateBoundary(security, default_audience=NAME)
         self.middleware.extend((contain, self._admit, sealed, unpacked))
 
@@ -140,6 +149,12 @@ class ProtocolServer(LowLevelServer[Any]):
         elif ctx.method == "notifications/initialized":
             self.changes.admit(ctx)
         return await call_next(ctx)
+
+
+@asynccontextmanager
+async def calling(parent: Caller, _: object) -> AsyncGenerator[Caller]:
+    """What the SDK hands to every handler: who calls where no HTTP request says so."""
+    yield parent
 
 
 async def contain(ctx: Request, call_next: CallNext) -> HandlerResult:

@@ -8,6 +8,7 @@ from mcp.shared.exceptions import MCPError
 
 from ...errors import NotFound, ServerError
 from ...models import Caller, Json
+from ..callers import caller_of
 from .cards import Cards
 from .changes import Changes, check_count
 from .eras import Request
@@ -40,7 +41,7 @@ class Resources:
 
     async def read(self, request: Request, params: types.ReadResourceRequestParams) -> HandlerResult:
         """Read a resource. Raises `MCPError` for an unknown one, and for one whose pipeline fails."""
-        caller = Caller(origin="mcp")
+        caller = caller_of(request, "mcp")
         try:
             own = await self._own(caller, params.uri)
             contents = [own] if own else await self._contents(request, params, caller)
@@ -84,7 +85,7 @@ class Resources:
 
     async def _find(self, request: Request, uri: str) -> None:
         """Raise `MCPError` if there is no such resource for this caller."""
-        if not await self._own(Caller(origin="mcp"), uri):
+        if not await self._own(caller_of(request, "mcp"), uri):
             await self._reader(request, uri)
 
     async def _own(self, caller: Caller, uri: str) -> Json | None:

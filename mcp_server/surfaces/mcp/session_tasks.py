@@ -12,9 +12,10 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
 
 from ...errors import NotFound, ServerError
-from ...models import Caller, Json, Question, Run
+from ...models import Json, Question, Run
 from ...runs import Live, ignore
 from ...server import Server
+from ..callers import caller_of
 from .asking import can_be_asked, pushed
 from .eras import Request
 from .tasks import TTL, TaskParams, base, ending
@@ -50,7 +51,7 @@ class SessionTasks:
     async def list(self, request: Request, params: types.PaginatedRequestParams) -> HandlerResult:
         """A page of the caller's tasks, the newest first: every call is one, however it was made."""
         check(request)
-        page = await self._runs.past.list(Caller(origin="mcp"), limit=LISTED, cursor=params.cursor)
+        page = await self._runs.past.list(caller_of(request, "mcp"), limit=LISTED, cursor=params.cursor)
         shown = {"tasks": [self._shown(request, run) for run in page.runs if run.verb == "call"]}
         return shown | ({"nextCursor": page.next} if page.next else {})
 
@@ -83,7 +84,7 @@ class SessionTasks:
     async def _find(self, request: Request, identity: str) -> Run:
         check(request)
         try:
-            run = await self._runs.past.run(Caller(origin="mcp"), identity)
+            run = await self._runs.past.run(caller_of(request, "mcp"), identity)
         except NotFound:
             run = None
         except ServerError as error:

@@ -17,13 +17,14 @@ from pydantic import Field, ValidationError
 from starlette.requests import HTTPConnection
 
 from ...errors import NotFound, ServerError
-from ...models import Answers, Caller, Fault, Json, Run
+from ...models import Answers, Fault, Json, Run
 from ...runs import Live
 from ...runs.live import STOPPED
 from ...runs.past import given
 from ...server import Server
 from ...store import INTERRUPTED
 from ...store.history import LIFE
+from ..callers import caller_of
 from .asking import RESULTS, capabilities, declares, dumped
 from .eras import Request, is_modern
 from .results import joined
@@ -97,7 +98,7 @@ class Tasks:
         if not knows_tasks(request):
             raise missing_tasks("This needs a client that declares the extension of tasks.")
         try:
-            run = await self._runs.past.run(Caller(origin="mcp"), params.task_id)
+            run = await self._runs.past.run(caller_of(request, "mcp"), params.task_id)
         except NotFound:
             run = None
         except ServerError as error:

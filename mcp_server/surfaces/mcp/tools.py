@@ -12,11 +12,13 @@ from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 from starlette.requests import HTTPConnection
 
+from ...access.table import TOOLS
 from ...catalog import Stage
 from ...errors import Invalid, NotFound, ServerError
 from ...models import Caller, Json, Options
 from ...models.meta import WAIT
 from ...server import Server
+from ..callers import caller_of
 from ..management import RUN_PIPELINE, Management
 from ..management.search_tools import chosen, missing
 from ..management.views import Invocation
@@ -61,7 +63,7 @@ class Tools:
         """Call a tool. Raises `MCPError` for an unknown one; any other refusal is a result with `isError`."""
         toolset, arguments = self.toolset(request), params.arguments or {}
         try:
-            if params.name not in self._management or not toolset.manages(params.name):
+            if not self._manages(params.name, toolset, caller_of(request, "mcp")):
                 return await self._call_pipeline(request, params, toolset, arguments)
             if wants_task(request, params) and params.name != RUN_PIPELINE:
                 raise MCPError(types.METHOD_NOT_FOUND, f"{params.name} does not run as a task.")
@@ -69,12 +71,16 @@ class Tools:
             if params.name == RUN_PIPELINE:
                 return await self._run_pipeline(request, params, toolset, arguments)
             view, key = partial(self.toolsets.view, toolset), wanted_key(request)
-            invocation = Invocation(caller(), arguments, view, key)
+            invocation = Invocation(caller_of(request, "mcp"), arguments, view, key)
             return answer(await self._management.call(params.name, invocation))
         except ServerError as error:
             if wants_task(request, params):  # its client expects a task, and nothing else
                 raise MCPError(types.INVALID_PARAMS, str(error)) from None
             return refused(error)
+
+    def _manages(self, name: str, toolset: Toolset, caller: Caller) -> bool:
+        """True if it is a management tool that this caller may call here."""
+        return name in self._management and toolset.manages(name) and caller.may(TOOLS[name])
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """The input schema of a tool in the list at `/mcp`; None for any other.
@@ -130,7 +136,7 @@ class Tools:
             run = await self._running.run(
                 request,
                 params,
-                caller(),
+                caller_of(request, "mcp"),
                 name,
                 inputs,
                 timeout=timeout,
@@ -149,11 +155,6 @@ class Tools:
         return self.toolsets.named(
             http.path_params.get("toolset") if isinstance(http, HTTPConnection) else None
         )
-
-
-def caller() -> Caller:
-    """Who calls."""
-    return Caller(origin="mcp")
 
 
 def wanted_timeout(request: Request) -> float | None:

@@ -11,8 +11,9 @@ from starlette.requests import Request
 
 from ...catalog import Serving
 from ...errors import NotFound
-from ...models import Caller, Json, Run
+from ...models import Json, Run
 from ...server import Server
+from ..callers import caller_of
 from ..listening import Listening, listen
 from ..rest.bodies import client_of
 from .errors import Refused, unknown_model
@@ -57,7 +58,7 @@ async def ask(server: Server, request: Request, model: object, body: Json) -> Li
     entry, version = await found(server, model)
     begin = partial(
         server.runs.start,
-        Caller(origin="openai"),
+        caller_of(request, "openai"),
         entry.name,
         body,
         verb="chat",

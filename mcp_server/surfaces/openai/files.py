@@ -8,8 +8,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...models import Caller, Json, Run, Upload
+from ...models import Json, Run, Upload
 from ...server import Server
+from ..callers import caller_of
 from ..listening import listen
 from ..operations import as_json
 from ..rest.answers import RUN_ID
@@ -47,7 +48,7 @@ class Files:
         name = await self._keeper(form.texts.get("model", [""])[-1])
         client = client_of(request, self._server.settings.shared_headers)
         client = client.model_copy(update={"uploads": {files[0].address: files[0]}})
-        start = partial(self._server.runs.start, Caller(origin="openai"), name, inputs)
+        start = partial(self._server.runs.start, caller_of(request, "openai"), name, inputs)
         heard = await listen(self._server.runs, request, partial(start, verb="upload", client=client))
         await heard.end()
         if refused := fault(heard):

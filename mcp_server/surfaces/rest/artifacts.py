@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...models import Artifact, Caller
+from ...models import Artifact
 from ...server import Server
+from ..callers import caller_of
 from ..operations import Operation
 from .answers import ALL, disposition
 
@@ -17,7 +18,7 @@ def operation(server: Server) -> Operation:
     async def artifact(request: Request) -> Response:
         run, name = request.path_params["run_id"], request.path_params["name"]
         uri = Artifact(name=name, mime_type="").uri(run)
-        part = await server.runs.past.part(Caller(origin="rest"), uri, ALL)
+        part = await server.runs.past.part(caller_of(request, "rest"), uri, ALL)
         about = {"Content-Disposition": disposition(name), "X-Content-Type-Options": "nosniff"}
         return Response(part.content, media_type=part.artifact.mime_type, headers=about)
 

@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from ...content.encoder import dump
 from ...errors import Invalid
-from ...models import Caller, Json
+from ...models import Json
 from ...server import Server
+from ..callers import caller_of
 from ..operations import OBJECT, TEXT, Operation, as_json, gives
 from .bodies import parsed
 from .status import dumped
@@ -90,7 +91,7 @@ class Deploying:
     async def files(self, request: Request) -> Response:
         """Text by path."""
         given = await parsed(request, Files)
-        return await self._deploy(given.name, given.files, given.overwrite, given.save_files)
+        return await self._deploy(request, given.name, given.files, given.overwrite, given.save_files)
 
     async def list(self, request: Request) -> Response:
         """Base64 in a list."""
@@ -98,7 +99,7 @@ class Deploying:
         contents = {each.name: decoded(each) for each in given.files}
         if len(contents) < len(given.files):
             raise Invalid("`files` holds two files of the same name.")
-        return await self._deploy(given.name, contents, given.overwrite, given.save_files)
+        return await self._deploy(request, given.name, contents, given.overwrite, given.save_files)
 
     async def yaml(self, request: Request) -> Response:
         """The text of a YAML."""
@@ -106,7 +107,7 @@ class Deploying:
         said: Json = {"description": given.description} if given.description is not None else {}
         said |= {"hidden": True} if given.skip_mcp else {}
         files = {"pipeline.yml": described(given.source_code, said)}
-        return await self._deploy(given.name, files, given.overwrite, given.save_file)
+        return await self._deploy(request, given.name, files, given.overwrite, given.save_file)
 
     async def undeploy(self, request: Request) -> Response:
         """Out of service until it is deployed again."""
@@ -114,9 +115,14 @@ class Deploying:
         return done(name, "undeployed", dumped(await self._catalog.undeploy(name)))
 
     async def _deploy(
-        self, name: str, files: Mapping[str, str | bytes], overwrite: bool, keep: bool
+        self,
+        request: Request,
+        name: str,
+        files: Mapping[str, str | bytes],
+        overwrite: bool,
+        keep: bool,
     ) -> Response:
-        author = Caller(origin="rest").name
+        author = caller_of(request, "rest").name
         status = await self._catalog.deploy(name, files, overwrite=overwrite, keep=keep, author=author)
         return done(name, "deployed", dumped(status))
 

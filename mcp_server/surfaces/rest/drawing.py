@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import NotFound, Unavailable
-from ...models import Caller
 from ...pipelines.diagrams import ADDRESS, MERMAID
 from ...runs import ignore
 from ...server import Server
+from ..callers import caller_of
 from ..operations import Operation
 
 
@@ -29,7 +29,7 @@ def operation(server: Server) -> Operation:
         if all(resource["uri"] != uri for resource in entry.published[0]):
             raise NotFound(f"{name} is no Haystack pipeline that can be drawn.")
         live = await server.runs.start(
-            Caller(origin="rest"), name, {"uri": uri}, verb="read", listener=ignore
+            caller_of(request, "rest"), name, {"uri": uri}, verb="read", listener=ignore
         )
         await server.runs.attend(live)
         if live.run.status != "done" or live.run.result is None:

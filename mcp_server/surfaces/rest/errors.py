@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from ...errors import Conflict, Invalid, Limited, NotFound, Overloaded, ServerError, Unavailable
@@ -24,6 +24,7 @@ CODES: tuple[tuple[type[ServerError], int], ...] = (
 
 WORDS = {
     400: "invalid_request_error",
+    401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     405: "method_not_allowed_error",
@@ -72,14 +73,14 @@ async def answer_fault(request: Request, error: Exception) -> Response:
 
 
 def error_response(
-    request: Request, code: int, message: str, headers: Mapping[str, str] | None = None
+    request: HTTPConnection, code: int, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """One shape for every error: OpenAI's `error`, FastAPI's `detail`, and what helps to find it in a log."""
     body = error_body(request, code, message)
     return JSONResponse(body, code, {**(headers or {}), REQUEST_ID: body["request_id"]})
 
 
-def error_body(request: Request, code: int, message: str) -> Json:
+def error_body(request: HTTPConnection, code: int, message: str) -> Json:
     """The error as JSON."""
     error = {"message": message, "type": WORDS.get(code, "server_error"), "code": code}
     timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

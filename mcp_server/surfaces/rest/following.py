@@ -19,6 +19,7 @@ from ...models import Caller, Run
 from ...runs import Live, ignore
 from ...runs.trail import Trail
 from ...server import Server
+from ..callers import caller_of
 from ..management.run_views import detailed
 from ..operations import Operation
 from ..sse import beat, event
@@ -48,7 +49,7 @@ class Following:
 
     async def events(self, request: Request) -> Response:
         """The events of a run until its end; 204 for a client that had them all, so that it stays away."""
-        caller, after = Caller(origin="rest"), last_event(request)
+        caller, after = caller_of(request, "rest"), last_event(request)
         run = await self._runs.past.run(caller, request.path_params["run_id"])
         live = self._live(caller, run)
         if run.ended and after > (live.trail.last if live else 0):

@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...catalog import Serving, Stage
-from ...models import Caller, Json, Upload
+from ...models import Json, Upload
 from ...server import Server
+from ..callers import caller_of
 from ..listening import Listening, listen
 from ..operations import OBJECT, Operation, gives
 from . import bodies
@@ -107,7 +108,7 @@ class Running:
         """Begin. A client that says how long it may take, or hears it going on, waits that long."""
         runs, settings, timeout = self._server.runs, self._server.settings, bodies.wanted_timeout(request)
         client = bodies.client_of(request, settings.shared_headers).model_copy(update={"uploads": files})
-        key, caller = bodies.wanted_key(request), Caller(origin="rest")
+        key, caller = bodies.wanted_key(request), caller_of(request, "rest")
         told = {"client": client, "timeout": timeout, "key": key, **which}
         begin = partial(runs.start, caller, entry.name, inputs, **told)
         within = settings.soft_deadline if timeout is None and form == "json" else None

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...models import Caller, Json
+from ...models import Json
 from ...server import Server
+from ..callers import caller_of
 from ..management import TOOLS, Management
 from ..management.views import Invocation, View
 from ..operations import Operation, as_json
@@ -47,7 +48,7 @@ class Verbs:
             rest = asked(request, others) if in_query else await json_object(request)
             given = rest | {argument: request.path_params[name] for name, argument in names.items()}
             self._management.check(verb, given)
-            call = Invocation(Caller(origin="rest"), given, self._view, wanted_key(request))
+            call = Invocation(caller_of(request, "rest"), given, self._view, wanted_key(request))
             answer = await self._management.call(verb, call)
             return as_json(answer, status, headers(request, answer) if status == 202 else None)
 

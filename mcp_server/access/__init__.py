@@ -1,0 +1,123 @@
+"""Who calls, and what they may do.
+
+__init__   Access: from a credential, or from none, to a caller
+scopes     what a granted scope lets its holder do
+table      which scope each management tool and each route needs
+peers      which user of this machine is at the other end of a connection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from ..models import Caller
+from ..settings import Settings
+from .peers import same_user
+from .scopes import ALL, granted
+
+__all__ = ["NOBODY", "Access", "Authenticator", "Denied"]
+
+Scope = Mapping[str, Any]
+"""An ASGI scope of type `http` or `websocket`."""
+
+NOBODY = Caller(name="nobody", scopes=frozenset())
+"""Who gives no credential where one is needed."""
+PROXIED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
+"""Headers by which a proxy says that the request is another's."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+class Denied(Exception):
+    """A credential that is no good; the text says why and is safe to show. Answered with 401."""
+
+
+class Authenticator(Protocol):
+    """Knows one kind of credentials."""
+
+    @property
+    def active(self) -> bool:
+        """True as soon as there is anybody it could know: from then on everyone needs a credential."""
+        ...
+
+    async def caller(self, credential: str, scope: Scope) -> Caller | None:
+        """Whose credential it is, with the scopes that `Access.allowed` gives; None for another kind.
+
+        The credential is what came after `Bearer` or `ApiKey`, or in `X-API-Key`. Raises `Denied` for one of
+        its own kind that is wrong, expired or revoked.
+        """
+        ...
+
+
+class Access:
+    """Tells who calls. Adding an authenticator to `authenticators` is all that it takes to know more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.authenticators: list[Authenticator] = []
+        self.local = is_local(settings)
+        """True if only programs on this machine are meant to reach the server."""
+        deploys = settings.allow_deploy
+        self._without = frozenset(() if deploys or (self.local and deploys is None) else {"deploy"})
+        self._insecure = settings.insecure_no_auth
+        self.owner = Caller(scopes=ALL - {"deploy"} if deploys is False else ALL)
+        """Whoever started the server: its own user on this machine, or the program on stdin."""
+        self._anyone = Caller(scopes=granted({"run"}))
+        self._stranger = Caller(scopes=granted({"deploy" if deploys else "run"}))
+
+    @property
+    def required(self) -> bool:
+        """True if a call needs a credential."""
+        return not (self.local or self._insecure) or any(each.active for each in self.authenticators)
+
+    def allowed(self, scopes: frozenset[str] | set[str]) -> frozenset[str]:
+        """What these scopes let their holder do here."""
+        return granted(scopes) - self._without
+
+    async def caller(self, credential: str | None, scope: Scope) -> Caller:
+        """Who calls; `NOBODY` without a credential where one is needed.
+
+        A credential is ignored where none is needed. Raises `Denied` for one that nobody knows.
+        """
+        if credential is not None and self.required:
+            for each in self.authenticators:
+                if caller := await each.caller(credential, scope):
+                    return caller
+            raise Denied("Invalid or expired API key")
+        if self.required:
+            return NOBODY
+        if not self.local:
+            return self._stranger
+        if not is_near(scope):
+            return NOBODY
+        return self.owner if is_owners(scope) else self._anyone
+
+
+def is_local(settings: Settings) -> bool:
+    """True if the server listens to this machine only, and answers to no name of another."""
+    names = {name.lower().rpartition(":")[0] or name.lower() for name in settings.allowed_hosts}
+    return is_loopback(settings.host) and names <= LOOPBACK
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address or name of this machine that no other can reach."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK
+
+
+def is_near(scope: Scope) -> bool:
+    """True if the request comes from this machine, as far as the connection tells."""
+    client = scope.get("client")
+    return client is None or is_loopback(client[0])
+
+
+def is_owners(scope: Scope) -> bool:
+    """True if a process of our own user made the connection, and for nobody else."""
+    state: dict[str, Any] = scope.get("state", {})
+    connection: dict[str, bool] = state.get("connection", {})  # the HTTP server's, as long as it lasts
+    if "owner" not in connection:
+        client, server = scope.get("client"), scope.get("server")
+        connection["owner"] = client is not None and server is not None and same_user(client, server)
+    return connection["owner"] and not any(name in PROXIED for name, _ in scope["headers"])

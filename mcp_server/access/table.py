@@ -1,0 +1,128 @@
+"""Which scope each management tool and each route needs: the one place that says so.
+
+What is not here is refused: a new tool or route without an entry ends the start of the server, and a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..models import Action
+
+OPEN = None
+"""Everyone may, also without a credential: it tells nothing that is not in the documentation."""
+
+TOOLS: Mapping[str, Action] = MappingProxyType(
+    {
+        "search_pipelines": "read",
+        "describe_pipeline": "read",
+        "run_pipeline": "run",
+        "deploy_pipeline": "deploy",
+        "undeploy_pipeline": "deploy",
+        "get_pipeline_status": "read",
+        "get_all_pipeline_statuses": "read",
+        "get_run": "read",
+        "answer_run": "run",
+        "cancel_run": "run",
+        "start_run": "run",
+        "rerun": "run",
+        "list_runs": "read",
+        "get_statistics": "read",
+        "run_batch": "run",
+        "get_batch": "read",
+        "clear_cache": "deploy",
+        "execute_step": "run",
+        "select_response": "run",
+        "rewind_run": "run",
+        "fork_run": "run",
+        "export_run": "read",
+        "import_run": "run",
+        "list_artifacts": "read",
+        "list_versions": "read",
+        "update_version": "deploy",
+        "delete_version": "deploy",
+        "set_stage": "deploy",
+        "compare_versions": "read",
+        "list_deliveries": "admin",
+        "reset_breaker": "deploy",
+    }
+)
+
+ROUTES: Mapping[str, Action | None] = MappingProxyType(
+    {
+        "/mcp": "read",
+        "/mcp/{toolset}": "read",
+        "/sse": "read",
+        "/messages": "read",
+        "GET /mcp/health": OPEN,
+        "GET /live": OPEN,
+        "GET /ready": OPEN,
+        "GET /health": OPEN,
+        "GET /health/status": OPEN,
+        "GET /version": OPEN,
+        "GET /metrics": "read",
+        "GET /mcp/tools": "read",
+        "GET /status": "read",
+        "GET /status/{name}": "read",
+        "GET /pipelines/{name}/status": "read",
+        "POST /deploy_files": "deploy",
+        "POST /pipelines/deploy": "deploy",
+        "POST /deploy-yaml": "deploy",
+        "POST /undeploy/{name}": "deploy",
+        "GET /pipelines/{name}/versions": "read",
+        "PATCH /pipelines/{name}/versions/{version}": "deploy",
+        "DELETE /pipelines/{name}/versions/{version}": "deploy",
+        "PUT /pipelines/{name}/versions/{version}/stage": "deploy",
+        "GET /pipelines/{name}/compare": "read",
+        "GET /pipelines/{name}/statistics": "read",
+        "POST /pipelines/{name}/reset": "deploy",
+        "GET /draw/{name}": "read",
+        "GET /runs": "read",
+        "POST /runs": "run",
+        "GET /runs/{run_id}": "read",
+        "POST /runs/{run_id}/cancel": "run",
+        "POST /runs/{run_id}/answer": "run",
+        "POST /runs/{run_id}/rerun": "run",
+        "GET /runs/{run_id}/events": "read",
+        "GET /runs/{run_id}/artifacts/{name}": "read",
+        "POST /{name}/run": "run",
+        "GET /v1/models": "read",
+        "GET /v1/models/{model}": "read",
+        "POST /v1/chat/completions": "run",
+        "POST /v1/files": "run",
+        "POST /v1/responses": "run",
+        "GET /models": "read",
+        "GET /models/{model}": "read",
+        "POST /chat/completions": "run",
+        "POST /files": "run",
+        "POST /responses": "run",
+        "POST /{name}/chat": "run",
+        "POST /pipeline/start": "run",
+        "GET /pipeline/{run_id}/status": "read",
+        "POST /pipeline/{run_id}/save": "run",
+        "POST /step/{run_id}/execute": "run",
+        "POST /step/{run_id}/select": "run",
+        "POST /step/{run_id}/rewind": "run",
+        "POST /step/{run_id}/fork": "run",
+        "GET /artifacts/{run_id}": "read",
+        "GET /step/{run_id}/stream": "read",
+        "GET /openapi.json": OPEN,
+        "GET /openapi.yaml": OPEN,
+        "GET /docs": OPEN,
+        "GET /redoc": OPEN,
+        "GET /docs/assets/{file}": OPEN,
+    }
+)
+"""By method and path; by path alone where every method has the same. A websocket's method is GET, HEAD goes
+with GET, and OPTIONS is for everyone who may call at all."""
+
+
+def needed(method: str, path: str) -> Action | None:
+    """The scope that a route needs; `OPEN` for none. Raises `KeyError` for a route that is not listed."""
+    path = path.rstrip("/") or "/"
+    if path in ROUTES:
+        return ROUTES[path]
+    if method == "OPTIONS":
+        return "read"
+    return ROUTES[f"{'GET' if method == 'HEAD' else method} {path}"]
