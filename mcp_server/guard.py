@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .surfaces import BODY_LIMIT
 from .surfaces.rest.errors import REQUEST_ID, RETRY_AFTER, error_response
+from .telemetry import lines
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 WEB_PORTS = {"http": 80, "https": 443}
@@ -66,6 +67,7 @@ class Guard:
             return
         identity = request_id(scope)
         scope.setdefault("state", {})["request_id"] = identity
+        lines.request_id.set(identity)
         if scope["type"] == "websocket":
             # closed before it is accepted: the HTTP server answers 403 to the handshake
             await (closed(send) if self._fault(scope) else self._app(scope, receive, send))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -20,8 +21,13 @@ from .store import Retention
 from .store.history import History
 from .store.outbox import Outbox
 from .store.tree import Tree
+from .telemetry import lines
+from .telemetry.spans import traced
 from .telemetry.tally import Tally
 from .webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from .telemetry.tracing import Tracing
 
 
 class Server:
@@ -48,6 +54,8 @@ class Server:
         self.runs.told = self._run_ended
         self.batches = Batches(self.runs, self.catalog)
         self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, conductor, settings, self.history)
+        self.tracing: Tracing | None = None
+        """While the server is open, and OpenTelemetry is wanted."""
         self._stack = AsyncExitStack()
         self.opened = False
         self.stopping = False
@@ -65,10 +73,13 @@ class Server:
 
     def _run_ended(self, run: Run) -> None:
         self.tally.run_ended(run)
+        lines.run_ended(run)
         self.runs.breakers.ended(run)
         self.webhooks.run_ended(run)
 
     async def __aenter__(self) -> Server:
+        if self.settings.otlp_endpoint:
+            self.tracing = await to_thread.run_sync(traced, self.settings.otlp_endpoint)
         await self._stack.enter_async_context(self.history)
         await self._stack.enter_async_context(self.webhooks)
         await to_thread.run_sync(self.runs.uploads.open)
@@ -85,3 +96,5 @@ class Server:
         await self.runs.close()
         await self._stack.aclose()
         await to_thread.run_sync(self.runs.uploads.close)
+        if self.tracing is not None:
+            await to_thread.run_sync(self.tracing.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 PARTS = {"jinja2": "haystack-ai", "networkx": "haystack-ai", "mcp-types": "mcp", "pydantic-core": "pydantic"}
 """What we import that comes with a dependency and moves with it."""
+BUILT = "mcp_server/telemetry/built.json"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = {path for path in (ROOT / "mcp_server").rglob("*") if path.is_file()}
+    names.discard(BUILT)  # made while it is built, in a checkout
     assert names == {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
     assert "mcp_server/py.typed" in names
 
@@ -41,6 +44,16 @@ def test_the_wheel_carries_its_licence_and_both_commands(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "mcp-server = mcp_server.cli:main" in commands
     assert "haystack-mcp-server = mcp_server.cli:main" in commands
+
+
+def test_the_wheel_of_a_checkout_tells_its_commit(wheel: Path) -> None:
+    asked = ["git", "rev-parse", "HEAD"]
+    head = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    with ZipFile(wheel) as archive:
+        if head.returncode:  # not a checkout
+            assert BUILT not in archive.namelist()
+        else:
+            assert json.loads(archive.read(BUILT))["git_commit"] == head.stdout.strip()
 
 
 def test_an_installed_wheel_says_its_version(wheel: Path, tmp_path: Path) -> None:
@@ -58,7 +71,8 @@ def test_an_installed_wheel_says_its_version(wheel: Path, tmp_path: Path) -> Non
 
 
 def test_whatever_is_imported_is_a_dependency() -> None:
-    known = {"haystack-mcp-server", *names(PROJECT["dependencies"]), *PARTS}
+    extra = PROJECT["optional-dependencies"]["otel"]
+    known = {"haystack-mcp-server", *names(PROJECT["dependencies"]), *names(extra), *PARTS}
     provided = packages_distributions()
     unknown = {
         module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,8 @@ import click
 from pydantic.fields import FieldInfo
 
 from ..errors import ServerError
-from ..settings import LOG_FORMAT, Settings, given
+from ..settings import Settings, given
+from ..telemetry import lines
 from . import listener, pipelines, places, setup
 from .leaving import refused
 from .remote import dumped, json_option
@@ -66,7 +66,7 @@ def run(folder: str | None, stdio: bool, directory: str | None, as_json: bool, *
     if directory is not None:
         places.enter(directory)
     settings = places.checked(given(folder=folder, **flags))
-    logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    lines.configure(settings.log_level, settings.log_format, lines.of_request)
     if stdio:
         from . import stdio as serving  # the server's imports would slow down `--help` and every refusal
 

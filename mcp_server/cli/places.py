@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import Unusable
@@ -22,6 +23,8 @@ def checked(settings: Settings) -> Settings:
 
     Without a folder it is the working directory, if that holds pipelines. Raises `Unusable`.
     """
+    if settings.otlp_endpoint and find_spec("opentelemetry.exporter") is None:
+        raise Unusable('otlp_endpoint needs OpenTelemetry: pip install "haystack-mcp-server[otel]"')
     folder = (settings.folder or _here()).absolute()
     _check_readable(folder)
     settings = settings.model_copy(update={"folder": folder})

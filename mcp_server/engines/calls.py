@@ -25,6 +25,7 @@ from ..pipelines import Pipeline, Work
 from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 from ..pipelines.recording import Tape, record
+from ..telemetry.spans import Spans, unspanned
 
 GRACE = 0.2
 """Seconds between asking a thread to stop and raising in it."""
@@ -47,7 +48,13 @@ class Call:
     """A run of a loaded pipeline. Made on the event loop, which must be the one that runs it."""
 
     def __init__(
-        self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None], pool: Executor, limits: Limits
+        self,
+        pipeline: Pipeline,
+        run: Run,
+        emit: Callable[[Event], None],
+        pool: Executor,
+        limits: Limits,
+        spans: Spans = unspanned,
     ) -> None:
         self._run = run
         self._emit = emit
@@ -58,7 +65,7 @@ class Call:
         self._questions: dict[int, Future[Answers]] = {}
         self._numbers = count(1)
         self._thread = Thread()
-        self._task = self._loop.create_task(self._work(pipeline, pool))
+        self._task = self._loop.create_task(self._spanned(spans, pipeline, pool))
 
     def when_ended(self, tell: Callable[[Result], None]) -> None:
         """Have `tell` called on the loop with the result, after every event; never an exception."""
@@ -78,6 +85,12 @@ class Call:
             self._loop.call_later(GRACE, self._thread.interrupt)
         else:
             self._task.cancel()
+
+    async def _spanned(self, spans: Spans, pipeline: Pipeline, pool: Executor) -> Result:
+        with spans(self._run) as mark:
+            result = await self._work(pipeline, pool)
+            mark(result)
+            return result
 
     async def _work(self, pipeline: Pipeline, pool: Executor) -> Result:
         current.set(self._context)

@@ -18,6 +18,7 @@ from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Ques
 from ..pipelines import Pipeline, haystack, load
 from ..pipelines.hastening import hasten
 from ..settings import Settings
+from ..telemetry.spans import spans
 from .calls import Call, explain
 from .places import Place, PlacesGeneration
 
@@ -35,6 +36,7 @@ class Workbench:
     def __init__(self, limits: Limits) -> None:
         self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="pipeline")
         self._limits = limits
+        self._spans = spans(limits.otlp_endpoint)
         sys.path += [folder for folder in map(str, limits.python_path) if folder not in sys.path]
 
     async def load(self, member: Member) -> Pipeline | Problem:
@@ -45,7 +47,7 @@ class Workbench:
 
     def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
         """Begin a run. `emit` is called from any thread."""
-        return Call(pipeline, run, emit, self.pool, self._limits)
+        return Call(pipeline, run, emit, self.pool, self._limits, self._spans)
 
     async def close(self, pipeline: Pipeline) -> None:
         """Let the pipeline clean up, whatever its code does."""

@@ -151,8 +151,12 @@ class Limits(Noun):
     """Whether Haystack pipelines run with cheaper copies and bookkeeping."""
     python_path: tuple[Path, ...] = ()
     """Folders whose modules pipelines can import."""
+    otlp_endpoint: str | None = None
+    """Where its spans go, if anywhere."""
     log_level: str = "warning"
     """How much it logs."""
+    log_format: Literal["text", "json"] = "text"
+    """How its lines look."""
 
 
 class Status(Noun):

@@ -55,6 +55,10 @@ class Client(Noun):
     """MCP's ClientCapabilities in wire form."""
     headers: Mapping[str, str] = Field(default_factory=dict)
     """The HTTP headers that pipelines may see, by lower-case name."""
+    request_id: str = ""
+    """The id of the HTTP request that began the run."""
+    trace: Mapping[str, str] = Field(default_factory=dict)
+    """What carries the caller's trace: `traceparent` and its kin (W3C Trace Context)."""
     uploads: Mapping[str, Upload] = Field(default_factory=dict)
     """The files that came with the call, by address."""
 

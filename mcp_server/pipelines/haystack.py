@@ -49,6 +49,17 @@ def install() -> None:
         logger.setLevel(logging.WARNING)
 
 
+def trace() -> None:
+    """Let Haystack make spans of its components, below the span that is open where its pipeline runs."""
+    from haystack.tracing.tracer import enable_tracing
+    from haystack_integrations.tracing.opentelemetry.tracer import (  # pyright: ignore[reportMissingTypeStubs]
+        OpenTelemetryTracer,
+    )
+    from opentelemetry.trace import get_tracer  # none of these is needed without
+
+    enable_tracing(OpenTelemetryTracer(get_tracer("haystack")))
+
+
 def prepared(run: F) -> F:
     """A function that runs one component, so that the current run can stop it and have it recorded.
 

@@ -43,7 +43,6 @@ from .serving import Serving
 FILE = Path("mcp-server.toml")
 DOTENV = Path(".env")
 PREFIX = "MCP_SERVER_"
-LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 HAYHOOKS = MappingProxyType(
     {
         "folder": "HAYHOOKS_PIPELINES_DIR",
@@ -106,7 +105,9 @@ class Settings(Access, Limiting, Serving, Running, Keeping):
             inline=self.inline_limit,
             fast_pipelines=self.fast_pipelines,
             python_path=tuple(folder.absolute() for folder in self.python_path),
+            otlp_endpoint=self.otlp_endpoint,
             log_level=self.log_level,
+            log_format=self.log_format,
         )
 
     def variable(self, name: str) -> str | None:

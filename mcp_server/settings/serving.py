@@ -56,7 +56,12 @@ class Serving(Section):
     drain_timeout: float = Field(
         20.0, ge=0, description="Seconds that calls in flight get when the server stops."
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector that gets spans and metrics, such as http://127.0.0.1:4318.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
+    log_format: Literal["text", "json"] = Field("text", description="How lines of the log look, on stderr.")
 
     @field_validator("webhooks", mode="before")
     @classmethod

@@ -12,14 +12,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import orjson
 
 from ...models import Event, Limits, Member, Problem, Result, Run
 from ...pipelines import Pipeline, haystack
-from ...settings import LOG_FORMAT
+from ...pipelines.context import current
+from ...telemetry import lines
+from ...telemetry.spans import traced
 from ..calls import Call
 from ..local import Workbench
 from .frames import Kind, Wire, connect, pack_result
@@ -33,7 +35,7 @@ log = logging.getLogger(__name__)
 def serve(end: socket.socket, limits: Limits) -> None:
     """Work for the front until it lets go; then end the process, hanging threads and all."""
     try:
-        logging.basicConfig(level=limits.log_level.upper(), format=LOG_FORMAT)
+        lines.configure(limits.log_level, limits.log_format, of_run)
         haystack.install()
         runner = asyncio.Runner(loop_factory=fast_loop())
         runner.run(Worker(end, limits).work())  # and never closed: that would join the threads
@@ -44,6 +46,12 @@ def serve(end: socket.socket, limits: Limits) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def of_run() -> Mapping[str, str]:
+    """What the lines of a host say besides: which run they belong to."""
+    here = current.get(None)
+    return {"run_id": here.run} if here else {}
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -60,6 +68,7 @@ class Worker:
 
     def __init__(self, end: socket.socket, limits: Limits) -> None:
         self._end = end
+        self._endpoint = limits.otlp_endpoint
         self._bench = Workbench(limits)
         self._wire = Wire(self._receive, self._lost)
         self._pipelines: dict[str, Pipeline] = {}
@@ -70,11 +79,16 @@ class Worker:
     async def work(self) -> None:
         """Serve until the front says END or is gone."""
         asyncio.get_running_loop().set_default_executor(self._bench.pool)  # for `asyncio.to_thread`
+        tracing = traced(self._endpoint) if self._endpoint else None
+        if tracing is not None:
+            haystack.trace()
         await connect(self._end, self._wire)
         await self._over.wait()
         for name in list(self._pipelines):
             await self._close(name)
-        self._wire.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
+        self._wire.close()  # and with it the process ends
 
     def _receive(self, kind: Kind, number: int, payload: bytes) -> None:
         match kind:

@@ -9,6 +9,7 @@ import orjson
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Scope
 
+from ...models import Caller
 from .. import Surface
 from .checks import Look
 
@@ -82,6 +83,6 @@ def scope() -> Scope:
         "headers": list(HEADERS),
         "client": None,
         "server": None,
-        "state": {"request_id": "ready"},
+        "state": {"request_id": "ready", "caller": Caller()},
         "path_params": {},
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions
@@ -25,10 +26,12 @@ from pydantic import ValidationError
 from ...models import Caller
 from ...server import Server
 from ..callers import caller_of
+from ..management import TOOLS
 from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
 from .eras import Request, by_era
+from .measuring import Measuring
 from .partial import note_capability
 from .prompts import Prompts
 from .published import Published
@@ -90,6 +93,9 @@ class ProtocolServer(LowLevelServer[Any]):
             bind_principal=lambda ctx: caller_of(ctx, "mcp").name,
         )
         sealed = RequestStateBoundary(security, default_audience=NAME)
+        self.middleware.clear()  # the SDK's spans cost a tenth of a call, be they sent anywhere or not
+        if server.settings.otlp_endpoint:
+            self.middleware.extend((Measuring(server, self._serves), OpenTelemetryMiddleware()))
         self.middleware.extend((contain, self._admit, sealed, unpacked))
 
     def _publish(self, cards: Cards) -> None:
@@ -139,6 +145,9 @@ class ProtocolServer(LowLevelServer[Any]):
                 yield
             finally:
                 tasks.cancel_scope.cancel()
+
+    def _serves(self, name: str) -> bool:
+        return name in self._catalog.snapshot.entries or any(tool["name"] == name for tool in TOOLS)
 
     def _turned(self, run: str) -> None:
         self.changes.updated(RUN.uri(run_id=run))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
@@ -16,6 +18,7 @@ from ..management.run_views import parked
 from . import session_tasks
 from .asking import answers_to, asked, can_be_asked, capabilities, pushed, question_of, run_of
 from .eras import Request, is_modern
+from .measuring import carrier_of
 from .patience import EVER, Patience, handed
 from .reports import reported
 from .results import unfinished
@@ -64,7 +67,7 @@ class Running:
         async with reported(request, name, partial=self._server.settings.partial_results) as emit:
             listener = ignore if task else self._listener(request, params, emit)
             if params.request_state is None:
-                client = Client(capabilities=capabilities(request), headers=self._headers(request))
+                client = self._client(request)
                 live = await self._server.runs.start(
                     caller,
                     name,
@@ -132,6 +135,18 @@ class Running:
             return None
 
         return hear
+
+    def _client(self, request: Request) -> Client:
+        """The client as its pipeline may know it."""
+        tracing = self._server.tracing
+        trace = (tracing.carrier() if tracing else {}) or carrier_of(request)
+        http: Any = request.request  # None over stdio
+        return Client(
+            capabilities=capabilities(request),
+            headers=self._headers(request),
+            request_id=http.scope["state"]["request_id"] if http is not None else "",
+            trace=trace,
+        )
 
     def _headers(self, request: Request) -> dict[str, str]:
         """What the operator lets pipelines see of the request's headers."""

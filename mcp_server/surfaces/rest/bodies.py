@@ -13,6 +13,7 @@ from starlette.requests import Request
 from ...catalog import Stage
 from ...errors import Invalid
 from ...models import Client, Json
+from ...telemetry.spans import carried
 
 B = TypeVar("B", bound=BaseModel)
 SHOWN, FAULT_LIMIT = 3, 500
@@ -98,4 +99,5 @@ def wanted_key(request: Request) -> str | None:
 def client_of(request: Request, shared: tuple[str, ...]) -> Client:
     """The client with the headers that the operator lets pipelines see (the setting `shared_headers`)."""
     headers = request.headers
-    return Client(headers={name.lower(): headers[name] for name in shared if name in headers})
+    shown = {name.lower(): headers[name] for name in shared if name in headers}
+    return Client(headers=shown, request_id=request.state.request_id, trace=carried(headers))
