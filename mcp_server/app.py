@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from .authentication import Authentication, gated
 from .errors import ServerError, Unusable
 from .guard import Guard
+from .limiting import RateLimits
 from .server import Server
 from .settings import Settings, given
 from .surfaces import Surface, docs, health, mcp, openai, rest, steps
@@ -68,7 +69,11 @@ def create_app(settings: Settings | None = None) -> App:
             surfaces += (OBSERVERS[name](server, surfaces),)
     app = App(
         routes=gated(route for surface in surfaces for route in surface.routes),
-        middleware=[guard(server), Middleware(Authentication, access=server.access)],
+        middleware=[
+            guard(server),
+            Middleware(Authentication, access=server.access),
+            Middleware(RateLimits, rates=server.rates),
+        ],
         exception_handlers={
             ServerError: errors.answer_refusal,
             HTTPException: errors.answer_http_error,

@@ -9,7 +9,10 @@ from anyio import to_thread
 
 from .access import Access
 from .catalog import Catalog
+from .catalog.definitions import Definitions
 from .engines.routing import RoutingEngine
+from .limits.rates import Rates
+from .limits.shared import ledger
 from .models import Run
 from .runs import Runs
 from .runs.batches import Batches
@@ -18,6 +21,7 @@ from .settings import Settings
 from .stepwise import Stepwise
 from .stepwise.conducting import Conductor
 from .store import Retention
+from .store.audit import Audit
 from .store.history import History
 from .store.outbox import Outbox
 from .store.tree import Tree
@@ -44,6 +48,9 @@ class Server:
         self.history = History(settings.database(), kept)
         self.outbox = Outbox(self.history)
         self.webhooks = Webhooks(settings, self.outbox)
+        self.audit = Audit(self.history)
+        self.ledger = ledger(settings)
+        self.rates = Rates(settings, self.ledger)
         self.engine = RoutingEngine(settings)
         self.catalog = Catalog(settings, self.engine, self.webhooks.catalog_changed)
         self.stepwise = Stepwise(self.catalog, self.engine, settings, Tree(self.history))
@@ -81,10 +88,12 @@ class Server:
         if self.settings.otlp_endpoint:
             self.tracing = await to_thread.run_sync(traced, self.settings.otlp_endpoint)
         await self._stack.enter_async_context(self.history)
+        self._stack.push_async_callback(self.ledger.close)
         await self._stack.enter_async_context(self.webhooks)
         await to_thread.run_sync(self.runs.uploads.open)
         await self._stack.enter_async_context(self.engine)
         await self._stack.enter_async_context(self.catalog)
+        await self._stack.enter_async_context(Definitions(self.catalog, self.audit.changed))
         await self._stack.enter_async_context(self.stepwise)
         await self._stack.enter_async_context(self.recorded)
         await self._stack.enter_async_context(self.runs.elsewhere)

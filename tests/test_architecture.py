@@ -27,7 +27,7 @@ FLOORS = [
     {"catalog", "runs", "artifacts", "stepwise", "webhooks"},
     {"server"},
     {"surfaces"},
-    {"guard", "authentication"},
+    {"guard", "authentication", "limiting"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -14,6 +14,7 @@ from ..errors import ServerError
 from ..settings import Settings, given
 from ..telemetry import lines
 from . import listener, pipelines, places, setup
+from .audit import audit
 from .leaving import refused
 from .remote import dumped, json_option
 from .runs import runs
@@ -135,6 +136,7 @@ for command in (
     pipelines.status,
     pipelines.pipeline,
     runs,
+    audit,
     pipelines.call,
     setup.new,
     setup.install,

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .base import Json, Kind, Noun, Recording, State, TaskUse, Verb
+from .texts import visible
 
 
 class Source(Noun):
@@ -99,6 +100,16 @@ class Manifest(Noun):
     """What it can be asked for besides calls: `chat`, `upload`."""
     steps: tuple[Json, ...] = ()
     """Of a step-wise pipeline, in order: objects with `name`, `description`, `template` and `models`."""
+
+    @field_validator("tool")
+    @classmethod
+    def _tool(cls, value: Json) -> Json:
+        return visible(value)
+
+    @field_validator("resources", "templates", "prompts", "steps")
+    @classmethod
+    def _items(cls, value: tuple[Json, ...]) -> tuple[Json, ...]:
+        return tuple(map(visible, value))
 
 
 class Version(Noun):

@@ -23,6 +23,10 @@ class Caller(Noun):
     name: str = "anyone"
     """Whose the runs are; the same for good, whichever credential proves it."""
     origin: str = "mcp"
+    peer: str = ""
+    """The address it calls from, as far as that is known; empty over stdio."""
+    rate: int | None = None
+    """Requests an hour that it may make; None for what the settings say, 0 for any."""
     scopes: frozenset[str] = frozenset(get_args(Action))
     """Spelled out, none implies another: actions, and `run:NAME` to see and run that pipeline alone."""
 

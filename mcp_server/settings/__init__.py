@@ -7,7 +7,7 @@ working directory.
 
 keeping     folders, the store, history
 running     the engine, deadlines, sizes
-limiting    calls at once
+limiting    calls at once, requests in a time
 access      who may do what
 serving     the listener and the surfaces
 section     what the sections share

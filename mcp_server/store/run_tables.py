@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -191,3 +192,39 @@ errands = Table(
 Ids sort by time. `number` is the question that the `answers` (a JSON object) belong to; without, the run is
 to be cancelled.
 """
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Float, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("version", Integer),
+    Column("digest", Text),
+    Column("outcome", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Index("ix_audit_subject", "subject", "number"),
+)
+"""Who did what; see `audit.AuditRecord`. Rows are only ever added."""
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""One row: the last one of `audit`."""
+
+shared_counters = Table(
+    "shared_counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("values", Text, nullable=False),
+    Column("changed", Float, nullable=False),
+)
+"""What servers count together, as JSON by name; only on PostgreSQL has it rows, which may go at any time."""

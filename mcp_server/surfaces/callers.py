@@ -17,4 +17,5 @@ def caller_of(asked: Asked, origin: str) -> Caller:
     """The caller as `authentication` found it; on stdio whoever the protocol server was made for."""
     http: Any = asked if isinstance(asked, HTTPConnection) else asked.request
     caller: Caller = http.scope["state"]["caller"] if http is not None else cast(Any, asked).lifespan_context
-    return caller if caller.origin == origin else caller.model_copy(update={"origin": origin})
+    peer = http.client.host if http is not None and http.client else ""
+    return caller.model_copy(update={"origin": origin, "peer": peer})

@@ -13,7 +13,9 @@ samples     an example of arguments
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
+from ...access.table import TOOLS as NEEDS
 from ...catalog.arguments import Arguments
 from ...models import Json
 from ...server import Server
@@ -56,6 +58,7 @@ class Management:
 
     def __init__(self, server: Server) -> None:
         pipelines, runs, searching = PipelineTools(server), RunTools(server), SearchTools(server)
+        self._audit, self._rates = server.audit, server.rates
         self._schemas = {tool["name"]: Arguments(tool["inputSchema"]) for tool in TOOLS}
         self._answers: dict[str, Callable[[Invocation], Awaitable[Json]]] = {
             "search_pipelines": searching.search,
@@ -82,5 +85,19 @@ class Management:
         self._schemas[name].check(arguments)
 
     async def call(self, name: str, invocation: Invocation) -> Json:
-        """The answer of any tool but `run_pipeline`. Raises a `ServerError` that says what to change."""
-        return await self._answers[name](invocation)
+        """The answer of any tool but `run_pipeline`. Raises a `ServerError` that says what to change.
+
+        Of whatever needs more than to run pipelines, the audit log is told.
+        """
+        if NEEDS[name] in ("read", "run"):
+            return await self._answers[name](invocation)
+        if name == "deploy_pipeline" and invocation.caller.origin == "mcp":  # HTTP has counted its own
+            await self._rates.count(invocation.caller, "register")
+        given = invocation.arguments
+        subject = str(given.get("name") or given.get("pipeline_name") or "")
+        async with self._audit.noting(name, invocation.caller, subject) as noting:
+            noting.version = int(given["version"]) if "version" in given else None
+            answer = await self._answers[name](invocation)
+            status: Any = answer.get("pipeline")  # a deploy tells it beside the tool; elsewhere it is a name
+            noting.of(cast(Json, status) if isinstance(status, dict) else answer)
+        return answer

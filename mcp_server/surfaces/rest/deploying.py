@@ -87,6 +87,7 @@ class Deploying:
 
     def __init__(self, server: Server) -> None:
         self._catalog = server.catalog
+        self._audit = server.audit
 
     async def files(self, request: Request) -> Response:
         """Text by path."""
@@ -112,7 +113,9 @@ class Deploying:
     async def undeploy(self, request: Request) -> Response:
         """Out of service until it is deployed again."""
         name: str = request.path_params["name"]
-        return done(name, "undeployed", dumped(await self._catalog.undeploy(name)))
+        async with self._audit.noting("undeploy_pipeline", caller_of(request, "rest"), name):
+            status = await self._catalog.undeploy(name)
+        return done(name, "undeployed", dumped(status))
 
     async def _deploy(
         self,
@@ -122,9 +125,13 @@ class Deploying:
         overwrite: bool,
         keep: bool,
     ) -> Response:
-        author = caller_of(request, "rest").name
-        status = await self._catalog.deploy(name, files, overwrite=overwrite, keep=keep, author=author)
-        return done(name, "deployed", dumped(status))
+        caller = caller_of(request, "rest")
+        async with self._audit.noting("deploy_pipeline", caller, name) as noting:
+            status = dumped(
+                await self._catalog.deploy(name, files, overwrite=overwrite, keep=keep, author=caller.name)
+            )
+            noting.of(status)
+        return done(name, "deployed", status)
 
 
 def done(name: str, what: str, status: Json) -> Response:
