@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from ..engines import Engine
 from ..errors import Broken, Conflict, Invalid, NotFound, Unavailable
-from ..models import Caller, Source, Status
+from ..models import Caller, Provenance, Source, Status
 from ..pipelines.registered import registered
 from ..settings import Settings
 from ..store.records import NOTHING, Remarks, Stage
@@ -20,6 +20,7 @@ from .choosing import Choosing
 from .deployments import Deployment
 from .entries import Entry, Serving, Snapshot
 from .folder import read
+from .isolating import provenance
 from .keeper import Keeper, Told
 from .stages import Stages
 from .uploads import received
@@ -36,7 +37,8 @@ class Catalog:
 
     def __init__(self, settings: Settings, engine: Engine, told: Told = lambda before, after: None) -> None:
         """`told` hears of each change that is made here: the catalog before and after it."""
-        self._board = Board()
+        self._board = Board(settings)
+        self._provenance: Provenance = provenance(settings)
         self._keeper = Keeper(settings, engine, self._board, told)
         self._versions = Versions(self._board, self._keeper)
         self._stages = Stages(self._board, self._keeper)
@@ -127,7 +129,9 @@ class Catalog:
                     f"There already is a pipeline named {name}; pass overwrite=true to replace it."
                 )
             else:
-                await self._keeper.serve(await self._keeper.ledger.placed(source, keep=keep), author)
+                await self._keeper.serve(
+                    await self._keeper.ledger.placed(source, self._provenance, keep=keep), author
+                )
             return self.status(name)
 
     async def undeploy(self, name: str) -> Status:

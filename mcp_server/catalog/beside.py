@@ -13,8 +13,9 @@ from ..errors import Unavailable
 from ..models import Manifest, Problem
 from ..settings import Settings
 from .archive import Archive
-from .deployments import Deployment, Deployments, Wanted, alone
+from .deployments import Deployment, Deployments, Wanted
 from .entries import Entry, Serving, entry
+from .grouping import alone
 
 RETRY = 30.0
 """Seconds for which a version that did not load is not tried again."""

@@ -11,8 +11,10 @@ import anyio
 
 from ..errors import NotFound
 from ..models import Status
+from ..settings import Settings
 from ..store.records import Staging
 from .entries import Entry, Snapshot
+from .isolating import isolation, warnings
 
 
 class Subscription:
@@ -51,7 +53,8 @@ class Subscription:
 class Board:
     """The present snapshot, swapped as a whole. Every method but `until` is immediate."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.snapshot = Snapshot()
         self.started = False
         self._moved = anyio.Event()
@@ -118,7 +121,10 @@ class Board:
         status = entry.status(self._calls[entry.name], self._errors[entry.name], staging)
         resting = self.resting(entry.name)
         further = self.snapshot.shadowed.get(entry.name, ()) + ((resting,) if resting else ())
-        return status.model_copy(update={"warnings": status.warnings + further}) if further else status
+        level = isolation(entry.deployment, self._settings)
+        unwalled = warnings(entry.deployment, level, self._settings)
+        told = status.warnings + further + unwalled
+        return status.model_copy(update={"isolation": level, "warnings": told})
 
     def _swap(self, entries: Mapping[str, Entry], staged: Mapping[str, Staging]) -> None:
         every = ((each.listed, each.published) for each in entries.values())

@@ -1,23 +1,18 @@
-"""What is to serve under each name, where it comes from, and which pipelines share a host."""
+"""What is to serve under each name, and where it comes from."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ..models import Group, Manifest, Member, Options, Problem, Version
-from ..settings import Settings
+from ..models import Manifest, Options, Problem, Provenance, Version
 from ..store.records import Staging
 
 Origin = Literal["folder", "upload", "code"]
 """`code`: an object that the embedding program registered."""
-Engine = Literal["hosts", "local"]
-MAIN = "main"
-"""The group of the folder's pipelines."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,8 @@ class Deployment:
     """None until it has loaded once; its manifest is None until it is known, from loading or the cache."""
     kept: bool = True
     """False for what ends with the server."""
+    provenance: Provenance = "folder"
+    """How its files came; a version of the folder that was pinned is served as an upload."""
     load: Callable[[], object] | None = None
     """Of the origin `code`: gives the loaded pipeline."""
     problem: Problem | None = None
@@ -128,63 +125,3 @@ class Wanted:
 
 def _without(deployments: Deployments, name: str) -> Deployments:
     return {key: each for key, each in deployments.items() if key != name}
-
-
-def groups(deployments: Iterable[Deployment], settings: Settings) -> dict[str, Group]:
-    """Who shares a host, by group name.
-
-    The folder's pipelines share one group, apart from those that list variables: each list is a group of
-    its own, so that nobody sees another's keys. An upload is alone. A declared group has all its members,
-    and what any of them lists. Pipelines on another engine than the server's are apart in any case; an
-    upload cannot choose one, or it could choose to run inside the server.
-    """
-    members: dict[tuple[str, Engine | None], list[Deployment]] = {}
-    for deployment in sorted(deployments, key=lambda each: each.name):
-        engine = _engine(deployment)
-        own = engine if engine != settings.engine else None
-        members.setdefault((_group(deployment), own), []).append(deployment)
-    made = (_made(name, engine, group, settings.env) for (name, engine), group in members.items())
-    return {group.name: group for group in made}
-
-
-def alone(deployment: Deployment, settings: Settings) -> Group:
-    """The group of a version that serves beside the one in production. Its version must be known."""
-    assert deployment.version is not None
-    name = f"version.{deployment.name}.{deployment.version.number}"
-    return _made(name, None, [deployment], settings.env)
-
-
-def _made(name: str, engine: Engine | None, members: list[Deployment], env: tuple[str, ...]) -> Group:
-    return Group(
-        name=f"{name}.{engine}" if engine else name,
-        members=tuple(map(_member, members)),
-        env=tuple(sorted({*env, *(variable for each in members for variable in each.options.env)})),
-        engine=engine,
-    )
-
-
-def _engine(deployment: Deployment) -> Engine | None:
-    if deployment.load is not None:
-        return "local"
-    return deployment.options.engine if deployment.origin == "folder" else None
-
-
-def _group(deployment: Deployment) -> str:
-    """Names we make hold a dot, which a declared group cannot."""
-    if deployment.options.group and deployment.origin != "code":
-        return deployment.options.group
-    if deployment.origin != "folder":
-        return f"{deployment.origin}.{deployment.name}"
-    if variables := sorted(set(deployment.options.env)):
-        return f"{MAIN}.{hashlib.sha256(' '.join(variables).encode()).hexdigest()[:8]}"
-    return MAIN
-
-
-def _member(deployment: Deployment) -> Member:
-    return Member(
-        name=deployment.name,
-        digest=deployment.digest,
-        root=deployment.root,
-        options=deployment.options,
-        load=deployment.load,
-    )

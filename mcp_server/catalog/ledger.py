@@ -16,7 +16,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from ..errors import Unavailable, Unusable
-from ..models import Manifest, Source, Version
+from ..models import Manifest, Provenance, Source, Version
 from ..pipelines.options import options_of
 from ..pipelines.registered import Registered
 from ..store import Committed, Draft, Marks, Place, Schema, Store
@@ -103,7 +103,7 @@ class Ledger:
         """What was read last did not take effect: read again."""
         self._revision = -1
 
-    async def placed(self, source: Source, *, keep: bool) -> Deployment:
+    async def placed(self, source: Source, provenance: Provenance, *, keep: bool) -> Deployment:
         """An upload, on disk and ready to be loaded. Raises `Unavailable`, and `Broken` for its options."""
         options = await to_thread.run_sync(options_of, source.files)
         if keep and self.fault:
@@ -120,6 +120,7 @@ class Ledger:
             root,
             options,
             kept=keep,
+            provenance=provenance,
             warnings=self.warnings(),
         )
 
@@ -211,13 +212,22 @@ class Ledger:
                 digest=deployment.digest,
                 created=time.time(),
                 options=deployment.options,
+                provenance=deployment.provenance,
             )
         return self._versioned(deployment, handed)
 
     def _draft(self, deployment: Deployment, author: str, parent: int | None) -> Draft:
         handed = self._handed.get(deployment.name)
         least = 1 if handed is None else handed.number + (handed.digest != deployment.digest)
-        return Draft(deployment.name, deployment.digest, deployment.options, author, least, parent)
+        return Draft(
+            deployment.name,
+            deployment.digest,
+            deployment.options,
+            author,
+            least,
+            parent,
+            deployment.provenance,
+        )
 
     def _versioned(self, deployment: Deployment, version: Version) -> Deployment:
         self._handed[deployment.name] = version

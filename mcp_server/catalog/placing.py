@@ -59,6 +59,7 @@ def from_store(
         options,
         known(version, options, schema),
         problem=None if root else Problem(message="its stored files are missing; deploy it again"),
+        provenance=version.provenance,
         warnings=warnings,
     )
 

@@ -13,7 +13,8 @@ from ..engines import Engine, Generation, Locate, Outcome
 from ..errors import Broken
 from ..models import Group, Manifest, Problem
 from ..settings import Settings
-from .deployments import Deployment, Deployments, groups
+from .deployments import Deployment, Deployments
+from .grouping import groups
 
 Report = Callable[[str, str, Outcome], None]
 """Told (pipeline name, digest, outcome) of an adopted pipeline."""
@@ -120,6 +121,8 @@ class Rollout:
             found = {
                 each.name for each in group.members if held.get(each.name) != (each.digest, each.options)
             }
+            if former is None or (former.walls, former.env) != (group.walls, group.env):
+                found = {each.name for each in group.members}
             found |= anew & {each.name for each in group.members}
             if found:
                 news[name] = frozenset(found)

@@ -22,7 +22,8 @@ def serve(settings: Settings) -> None:
 
     Ends the process once the database is reached and turns out to be a newer release's.
     """
-    anyio.run(_serve, settings, backend_options={"use_uvloop": sys.platform != "win32"})
+    nowhere = settings.model_copy(update={"host": "127.0.0.1", "allowed_hosts": ()})  # nobody else reaches it
+    anyio.run(_serve, nowhere, backend_options={"use_uvloop": sys.platform != "win32"})
 
 
 async def _serve(settings: Settings) -> None:

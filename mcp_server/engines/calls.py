@@ -26,6 +26,7 @@ from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 from ..pipelines.recording import Tape, record
 from ..telemetry.spans import Spans, unspanned
+from .confinement.hints import hinted
 
 GRACE = 0.2
 """Seconds between asking a thread to stop and raising in it."""
@@ -148,7 +149,7 @@ class Call:
         if isinstance(error, Invalid):
             return failure(explain(error)).model_copy(update={"refused": True})
         log.warning("run %s of %s failed: %s", self._run.id, self._run.pipeline, traced(error))
-        return failure(explain(error))
+        return failure(hinted(explain(error), error, self._limits.walls))
 
 
 def resolve(future: Future[Answers], answers: Answers) -> None:

@@ -20,6 +20,7 @@ from ..pipelines.hastening import hasten
 from ..settings import Settings
 from ..telemetry.spans import spans
 from .calls import Call, explain
+from .confinement.hints import hinted
 from .places import Place, PlacesGeneration
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,7 @@ class Workbench:
 
     async def load(self, member: Member) -> Pipeline | Problem:
         """Load in a thread; whatever the pipeline's code does there comes back as a problem."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self.pool, attempt, member, self._limits.fast_pipelines
-        )
+        return await asyncio.get_running_loop().run_in_executor(self.pool, attempt, member, self._limits)
 
     def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
         """Begin a run. `emit` is called from any thread."""
@@ -54,20 +53,24 @@ class Workbench:
         await asyncio.get_running_loop().run_in_executor(self.pool, end, pipeline)
 
 
-def attempt(member: Member, fast: bool) -> Pipeline | Problem:
-    """Load a pipeline; a problem instead of any exception. What code handed over stays as it made it."""
+def attempt(member: Member, limits: Limits) -> Pipeline | Problem:
+    """Load a pipeline; a problem instead of any exception, which says so if the walls are the reason.
+
+    What code handed over stays as it made it.
+    """
     haystack.install()
     try:
         if member.load:
             return cast(Pipeline, member.load())
         loaded = load(member.name, member.root)
-        if fast:
+        if limits.fast_pipelines:
             hasten(loaded.holder)
         return loaded
     except Broken as broken:
-        return broken.problem
+        told = hinted(broken.problem.message, broken, limits.walls)
+        return broken.problem.model_copy(update={"message": told})
     except BaseException as error:  # foreign code runs while loading: may raise anything
-        return Problem(message=explain(error))
+        return Problem(message=hinted(explain(error), error, limits.walls))
 
 
 def end(pipeline: Pipeline) -> None:

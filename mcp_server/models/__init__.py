@@ -33,10 +33,12 @@ from .events import (
     StepDone,
     Tokens,
 )
+from .isolation import ANY, Isolation, Port, Provenance, Walls
 from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
 from .runs import Artifact, Caller, Client, Fault, Replay, Result, Run, Upload
 
 __all__ = [
+    "ANY",
     "CALLS",
     "NAME",
     "Action",
@@ -50,6 +52,7 @@ __all__ = [
     "Event",
     "Fault",
     "Group",
+    "Isolation",
     "Json",
     "Kind",
     "Level",
@@ -60,8 +63,10 @@ __all__ = [
     "Notice",
     "Noun",
     "Options",
+    "Port",
     "Problem",
     "Progress",
+    "Provenance",
     "Question",
     "Recording",
     "Replay",
@@ -78,5 +83,6 @@ __all__ = [
     "Upload",
     "Verb",
     "Version",
+    "Walls",
     "Webhook",
 ]

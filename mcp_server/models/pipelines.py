@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from .base import Json, Kind, Noun, Recording, State, TaskUse, Verb
+from .isolation import Isolation, Port, Provenance, Walls
 from .texts import visible
 
 
@@ -51,8 +52,12 @@ class Options(Noun):
     concurrency: int | None = Field(default=None, ge=1, description="Calls that may run at once.")
     group: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     engine: Literal["hosts", "local"] | None = None
+    isolation: Literal["process", "sandbox"] | None = None
     env: tuple[str, ...] = Field(
         default=(), description="Names of environment variables handed to the pipeline."
+    )
+    allow_net: tuple[Port, ...] | None = Field(
+        default=None, description="Ports it may connect to from a sandbox, or `*`."
     )
     tags: tuple[str, ...] = ()
     icons: tuple[Json, ...] = Field(default=(), description="MCP's icons, in wire form.")
@@ -120,6 +125,7 @@ class Version(Noun):
     digest: str
     created: float
     """Seconds since the epoch."""
+    provenance: Provenance = "folder"
     manifest: Manifest | None = None
     options: Options = Options()
 
@@ -145,6 +151,10 @@ class Group(Noun):
     """Names of the environment variables its host may see beyond the basic ones, sorted."""
     engine: Literal["hosts", "local"] | None = None
     """Where it runs; None for the engine of the settings."""
+    walls: Walls | None = None
+    """Around its host; None for none but the process."""
+    refusal: str | None = None
+    """Why it is not loaded at all."""
 
 
 class Limits(Noun):
@@ -168,6 +178,8 @@ class Limits(Noun):
     """How much it logs."""
     log_format: Literal["text", "json"] = "text"
     """How its lines look."""
+    walls: Walls | None = None
+    """What it may reach."""
 
 
 class Status(Noun):
@@ -180,6 +192,7 @@ class Status(Noun):
     stages: Mapping[str, str] | None = Field(default=None, description="By stage, the version that has it.")
     share: float | None = Field(default=None, description="Share of the calls that go to staging.")
     kind: str | None = Field(default=None, description="How its source becomes a pipeline.")
+    isolation: Isolation | None = Field(default=None, description="How far it is walled off.")
     uptime: float = Field(default=0.0, description="Seconds since this version began to serve.")
     calls: int = Field(default=0, description="Calls since the server started.")
     errors: int = Field(default=0, description="How many of them failed.")

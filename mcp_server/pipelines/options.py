@@ -50,7 +50,9 @@ _EXPECTED: Mapping[str, str] = {
     "concurrency": "a whole number from 1",
     "group": "a name of up to 64 letters, digits, `_` or `-`",
     "engine": "`hosts` or `local`",
+    "isolation": "`process` or `sandbox`",
     "env": "a list of names of environment variables",
+    "allow_net": "a list of ports, or of `*` for every network",
     "tags": "a list of strings",
     "icons": "a list of objects with `src` (https: or data:image/), maybe `mimeType`, `sizes`, `theme`",
     "hidden": "true or false",
@@ -260,7 +262,7 @@ def _accepts(name: str, value: Any) -> bool:
         return isinstance(value, bool)
     if name == "annotations":
         return isinstance(value, dict) and _are_hints(cast(dict[Any, Any], value))
-    if name in ("env", "tags", "icons") and not isinstance(value, list | tuple):
+    if name in ("env", "tags", "icons", "allow_net") and not isinstance(value, list | tuple):
         return False
     try:  # as JSON, in which every array is as good as a tuple
         checked = Options.model_validate_json(json.dumps({name: value}), strict=True)

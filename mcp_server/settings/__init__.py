@@ -5,6 +5,7 @@ Every setting is spelled the same everywhere: `call_timeout` in the file, `MCP_S
 environment and in `.env`, `--call-timeout` on the command line. The file and `.env` are read from the
 working directory.
 
+isolating   walls around pipelines
 keeping     folders, the store, history
 running     the engine, deadlines, sizes
 limiting    calls at once, requests in a time
@@ -35,6 +36,7 @@ from pydantic_settings import (
 from ..errors import Unusable
 from ..models import Limits
 from .access import Access
+from .isolating import Isolating
 from .keeping import Keeping
 from .limiting import Limiting
 from .running import Running
@@ -54,7 +56,7 @@ HAYHOOKS = MappingProxyType(
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
-class Settings(Access, Limiting, Serving, Running, Keeping):
+class Settings(Access, Limiting, Serving, Isolating, Running, Keeping):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(

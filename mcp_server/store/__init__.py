@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 import anyio
 from anyio import to_thread
 
-from ..models import Manifest, Options, Run, RunStatus, Version
+from ..models import Manifest, Options, Provenance, Run, RunStatus, Version
 from .records import Placing, Record, Remarks, Staging
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Draft:
     number: int = 1
     parent: int | None = None
     """The version that serves when this one comes."""
+    provenance: Provenance = "folder"
 
 
 @dataclass(frozen=True)

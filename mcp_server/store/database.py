@@ -19,6 +19,8 @@ from .tables import marks, revisions, schemas, versions
 CACHE_DAYS = 90
 """A cached schema that was not written for so long makes room."""
 BATCH = 400
+TRUST = ("folder", "local", "network")
+"""Ways in which files come, the most trusted first."""
 """Names asked for in one statement, well below SQLite's limit on variables."""
 
 
@@ -168,9 +170,14 @@ def _versions(
 def _numbered(connection: Connection, draft: Draft) -> Version:
     """The pipeline's version with this digest, also a deleted one; made with the next number if none."""
     for version in _versions(connection, [(draft.pipeline, draft.digest)]):
-        back = update(versions).where(versions.c.digest == draft.digest, versions.c.deleted)
-        connection.execute(back.where(versions.c.pipeline == draft.pipeline).values(deleted=False))
-        return version
+        vouched = min(version.provenance, draft.provenance, key=TRUST.index)
+        same = update(versions).where(
+            versions.c.digest == draft.digest, versions.c.pipeline == draft.pipeline
+        )
+        if vouched != version.provenance:
+            connection.execute(same.values(provenance=vouched))
+        connection.execute(same.where(versions.c.deleted).values(deleted=False))
+        return version.model_copy(update={"provenance": vouched})
     highest = select(func.max(versions.c.number)).where(versions.c.pipeline == draft.pipeline)
     version = Version(
         pipeline=draft.pipeline,
@@ -178,8 +185,9 @@ def _numbered(connection: Connection, draft: Draft) -> Version:
         digest=draft.digest,
         created=time.time(),
         options=draft.options,
+        provenance=draft.provenance,
     )
-    row = version.model_dump(include={"pipeline", "number", "digest", "created"})
+    row = version.model_dump(include={"pipeline", "number", "digest", "created", "provenance"})
     texts = {"options": draft.options.model_dump_json(), "author": draft.author}
     connection.execute(insert(versions).values(**row, **texts, parent=draft.parent))
     return version
@@ -197,6 +205,7 @@ def _version(row: Row[tuple[object, ...]]) -> Version:
         digest=row.digest,
         created=row.created,
         options=Options.model_validate_json(row.options),
+        provenance=row.provenance,
     )
 
 

@@ -79,6 +79,7 @@ def _record(row: Row[Any]) -> Record:
         digest=row.digest,
         created=row.created,
         options=Options.model_validate_json(row.options),
+        provenance=row.provenance,
     )
     tags, metrics = orjson.loads(row.tags), orjson.loads(row.metrics)
     return Record(version, row.author, row.parent, row.description, tags, metrics, row.archived)

@@ -47,10 +47,11 @@ versions = Table(
     Column("metrics", Text, nullable=False, server_default="{}"),
     Column("archived", Boolean, nullable=False, server_default=false()),
     Column("deleted", Boolean, nullable=False, server_default=false()),
+    Column("provenance", Text, nullable=False, server_default="local"),
     UniqueConstraint("pipeline", "digest"),
 )
 """Every version that was ever served. `created` in seconds since the epoch; `options`, `tags` and `metrics`
-as JSON."""
+as JSON. `provenance` is the most trusted way in which its files came."""
 
 marks = Table(
     "marks",

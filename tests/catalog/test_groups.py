@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcp_server.catalog.deployments import Deployment, Origin, groups
+from mcp_server.catalog.deployments import Deployment, Origin
+from mcp_server.catalog.grouping import groups
 from mcp_server.models import Options
 from mcp_server.settings import Settings
 
@@ -34,8 +35,17 @@ def test_pipelines_with_other_variables_do_not_share_a_host() -> None:
 
 
 def test_a_declared_group_has_what_any_member_lists() -> None:
-    found = members(made("a", group="g", env=("K",)), made("b", group="g"), made("u", "upload", group="g"))
-    assert found == {frozenset("abu"): ("K",)}
+    found = members(made("a", group="g", env=("K",)), made("b", group="g"))
+    assert found == {frozenset("ab"): ("K",)}
+
+
+def test_an_upload_that_declares_a_group_does_not_join_the_folders_pipelines() -> None:
+    declared = [
+        made("a", group="g", env=("K",)),
+        made("u", "upload", group="g"),
+        made("v", "upload", group="g"),
+    ]
+    assert members(*declared) == {frozenset("a"): ("K",), frozenset("uv"): ()}
 
 
 def test_adding_a_pipeline_renames_no_group() -> None:

@@ -13,7 +13,7 @@ from mcp_server.engines import Outcome
 from mcp_server.engines.hosts import HostsWorkshop
 from mcp_server.engines.hosts.launcher import SpawnLauncher, environment
 from mcp_server.engines.routing import RoutingEngine
-from mcp_server.models import Emit, Event, Group, Json, Member, Options, Result, Run
+from mcp_server.models import Emit, Event, Group, Json, Member, Options, Result, Run, Walls
 from mcp_server.runs import new_id
 from mcp_server.settings import Settings
 
@@ -38,11 +38,15 @@ class Bench:
         return Member(name=name, digest=root.name, root=root, options=Options.model_validate(options))
 
     async def serve(
-        self, *members: Member, group: str = "main", env: tuple[str, ...] = ()
+        self,
+        *members: Member,
+        group: str = "main",
+        env: tuple[str, ...] = (),
+        walls: Walls | None = None,
     ) -> dict[str, Outcome]:
         """Load the members as a new generation of the group, adopt it, and give the outcomes."""
         self.digests |= {member.name: member.digest for member in members}
-        generation = self.engine.open(Group(name=group, members=members, env=env))
+        generation = self.engine.open(Group(name=group, members=members, env=env, walls=walls))
         self.engine.adopt(generation, lambda name, outcome: self.reports.append((name, outcome)))
         return dict(await generation.settled())
 
@@ -64,9 +68,9 @@ async def nothing(event: Event) -> None:
 class SpawningWorkshop(HostsWorkshop):
     """Hosts as macOS and Windows start them."""
 
-    def _launcher(self, names: tuple[str, ...]) -> SpawnLauncher:
+    def _launcher(self, names: tuple[str, ...], sandboxed: bool) -> SpawnLauncher:
         variables = environment(names, self._settings.variable)
-        launcher = self._launchers.setdefault(names, SpawnLauncher(variables, self._limits))
+        launcher = self._launchers.setdefault((names, sandboxed), SpawnLauncher(variables, self._limits))
         assert isinstance(launcher, SpawnLauncher)
         return launcher
 

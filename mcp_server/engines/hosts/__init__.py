@@ -19,19 +19,21 @@ class HostsWorkshop:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = settings.limits()
-        self._launchers: dict[tuple[str, ...], Launcher] = {}
+        self._launchers: dict[tuple[tuple[str, ...], bool], Launcher] = {}
 
     def open(self, group: Group) -> HostsGeneration:
         """Begin to load the group in a new host."""
-        return HostsGeneration(group, self._launcher(group.env), self._settings.load_timeout)
+        sandboxed = group.walls is not None and group.walls.sandbox
+        return HostsGeneration(group, self._launcher(group.env, sandboxed), self._settings.load_timeout)
 
     async def shut(self) -> None:
         """End every host."""
         for launcher in self._launchers.values():
             await launcher.close()
 
-    def _launcher(self, names: tuple[str, ...]) -> Launcher:
-        if names not in self._launchers:
-            variables = environment(names, self._settings.variable)
-            self._launchers[names] = open_launcher(variables, self._limits)
-        return self._launchers[names]
+    def _launcher(self, names: tuple[str, ...], sandboxed: bool) -> Launcher:
+        """An environment once seen stays readable after a fork: each list of variables has its launcher."""
+        if (names, sandboxed) not in self._launchers:
+            variables = environment(names, self._settings.variable, sandboxed=sandboxed)
+            self._launchers[names, sandboxed] = open_launcher(variables, self._limits)
+        return self._launchers[names, sandboxed]

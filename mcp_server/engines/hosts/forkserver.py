@@ -13,15 +13,19 @@ import ctypes
 import gc
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 import orjson
 
 from ...models import Limits
+from ..confinement.rising import confine
 from .worker import serve
 
 PRELOAD = (
@@ -56,7 +60,11 @@ class ForkServer:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._hosts: set[int] = set()
+        self._hosts: dict[int, Path | None] = {}
+        """With the folder for temporary files of those that have one."""
+        self._sweepers: set[int] = set()
+        self._descriptors: list[int] = []
+        """Came with requests that have not come as a whole."""
         self._buffer = b""
         self._wake, wake = socket.socketpair()
         wake.setblocking(False)
@@ -76,31 +84,38 @@ class ForkServer:
                 break
         for pid in self._hosts:
             end(pid)
+        for pid, temporary in self._hosts.items():
+            if temporary is not None:
+                os.waitpid(pid, 0)
+                self._sweep(temporary)
 
     def _obey(self) -> bool:
         try:
             data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 8)
         except ConnectionResetError:  # the front ended with words of ours unread
             return False
+        self._descriptors += descriptors
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             word, _, rest = line.partition(b" ")
             if word == b"fork":
-                self._fork(descriptors.pop(0), Limits.model_validate_json(rest))
+                self._fork(self._descriptors.pop(0), Limits.model_validate_json(rest))
             elif int(rest) in self._hosts:
                 end(int(rest))
         return bool(data)
 
     def _fork(self, descriptor: int, limits: Limits) -> None:
+        sandboxed = limits.walls is not None and limits.walls.sandbox
+        temporary = Path(tempfile.mkdtemp(prefix="mcp-server-")) if sandboxed else None
         pid = os.fork()
         if pid == 0:
-            self._become(socket.socket(fileno=descriptor), limits)
+            self._become(socket.socket(fileno=descriptor), limits, temporary)
         os.close(descriptor)
-        self._hosts.add(pid)
+        self._hosts[pid] = temporary
         self._say({"forked": pid})
 
-    def _become(self, its_end: socket.socket, limits: Limits) -> None:
-        """In the child: forget the server, then work as a host; never returns."""
+    def _become(self, its_end: socket.socket, limits: Limits, temporary: Path | None) -> None:
+        """In the child: forget the server, put up walls, then work as a host; never returns."""
         try:
             os.setsid()
             signal.set_wakeup_fd(-1)
@@ -108,16 +123,30 @@ class ForkServer:
             for each in self._inherited:
                 each.close()
             die_with_parent()
-        except BaseException:
-            os._exit(71)  # a child that is half a server must not go on
+            if limits.walls is not None:
+                confine(limits.walls, temporary)
+        except BaseException as error:
+            sys.stderr.write(f"a host could not begin: {error!r}\n")
+            os._exit(71)  # a child that is half a server, or half walled, must not go on
         serve(its_end, limits)
 
     def _reap(self) -> None:
         for pid in list(self._hosts):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                self._hosts.discard(pid)
+                self._sweep(self._hosts.pop(pid))
                 self._say({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+        self._sweepers -= {pid for pid in self._sweepers if os.waitpid(pid, os.WNOHANG)[0]}
+
+    def _sweep(self, temporary: Path | None) -> None:
+        """Remove what a host left behind, in a process of its own: that may be a lot."""
+        if temporary is not None and (pid := os.fork()):
+            self._sweepers.add(pid)
+        elif temporary is not None:
+            for each in self._inherited:
+                each.close()
+            shutil.rmtree(temporary, ignore_errors=True)
+            os._exit(0)
 
     def _say(self, words: dict[str, int]) -> None:
         with contextlib.suppress(OSError):

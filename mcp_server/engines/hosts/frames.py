@@ -44,14 +44,23 @@ class Kind(IntEnum):
     PONG = 20  # it is
 
 
+KINDS = frozenset(map(int, Kind))
+LONGEST = 2**32 - 1
+"""Bytes of a payload, as far as the header can say."""
 Frame = tuple[Kind, int, bytes]
 
 
 class Wire(asyncio.Protocol):
-    """One end of the conversation: calls `receive` for every frame and `lost` once at the end."""
+    """One end of the conversation: calls `receive` for every frame and `lost` once at the end.
 
-    def __init__(self, receive: Callable[[Kind, int, bytes], None], lost: Callable[[], None]) -> None:
+    Who sends a frame with a payload of more than `most` bytes, or of an unknown kind, is not listened to.
+    """
+
+    def __init__(
+        self, receive: Callable[[Kind, int, bytes], None], lost: Callable[[], None], most: int = LONGEST
+    ) -> None:
         self._receive = receive
+        self._most = most
         self._lost = lost
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -79,6 +88,9 @@ class Wire(asyncio.Protocol):
         while len(buffer) - start >= HEADER.size:
             size, kind, number = HEADER.unpack_from(buffer, start)
             end = start + HEADER.size + size
+            if size > self._most or kind not in KINDS:
+                self._hang_up()
+                return
             if len(buffer) < end:
                 break
             payload = bytes(memoryview(buffer)[start + HEADER.size : end])
@@ -86,6 +98,11 @@ class Wire(asyncio.Protocol):
             self._receive(Kind(kind), number, payload)
         if start:
             del buffer[:start]
+
+    def _hang_up(self) -> None:
+        self._buffer.clear()
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         self.flowing.clear()

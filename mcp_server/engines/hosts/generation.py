@@ -14,11 +14,12 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from ...content import failure
-from ...models import Emit, Group, Member, Problem, Result, Run
+from ...models import Emit, Group, Member, Problem, Result, Run, Walls
 from .. import Outcome
 from ..places import Place, PlacesGeneration
-from .host import Host, HostDied
+from .host import Host
 from .launcher import Launcher
+from .pending import HostDied
 
 RETIRE_TIME = 30.0
 """Seconds the other calls of a retired host get."""
@@ -119,8 +120,13 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
         self._later(self._load(host, chosen))
 
     async def _load(self, host: Host, places: list[HostPlace]) -> None:
+        if self.group.refusal is not None:
+            self._hosts.discard(host)
+            for place in places:
+                self.settle(place, Problem(message=self.group.refusal))
+            return
         try:
-            await host.start()
+            await host.start(await self._walls(places))
             for place in places:
                 self.settle(place, await self._loaded(host, place))
         except HostDied:
@@ -129,6 +135,13 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
             self._hosts.discard(host)
             for place in places:
                 self.settle(place, Problem(message=f"No process could be started for it: {error.strerror}."))
+
+    async def _walls(self, places: list[HostPlace]) -> Walls | None:
+        """The group's, open to the folders where these pipelines lie now."""
+        if self.group.walls is None:
+            return None
+        roots = [await self.locate(place.member) for place in places]
+        return self.group.walls.model_copy(update={"own": tuple(root for root in roots if root)})
 
     async def _loaded(self, host: Host, place: HostPlace) -> Outcome:
         root = await self.locate(place.member)

@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import count
 
 import orjson
 from pydantic import TypeAdapter
 
-from ...models import Answers, Chunk, Emit, Event, Manifest, Member, Problem, Question, Result, Run
+from ...models import (
+    Answers,
+    Emit,
+    Event,
+    Manifest,
+    Member,
+    Problem,
+    Question,
+    Result,
+    Run,
+    Walls,
+)
 from .. import Outcome
 from .frames import Kind, Wire, connect, pair, unpack_result
 from .launcher import Launcher, Process
+from .meter import watch
+from .pending import HostDied, Pending
 
 STOP_TIME = 0.8
 """Seconds a run that is out of time may go on before its host counts as stuck."""
@@ -26,51 +38,13 @@ EXIT_TIME = 10.0
 
 log = logging.getLogger(__name__)
 
-MANY = 100
-"""Waiting events of one call from which on chunks are joined: a slow client costs text, not objects."""
+SLACK = 1024 * 1024
+"""Bytes that a frame may have beyond those of a result."""
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 Stuck = Callable[["Host", str], None]
 """Told that work of the named pipeline goes on in that host though it was to stop."""
-
-
-class HostDied(Exception):
-    """The process ended under a call or a load. `alone` if nothing else was going on in it."""
-
-    def __init__(self, reason: str, alone: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.alone = alone
-
-
-News = Event | Result | HostDied
-
-
-class Pending:
-    """A call in flight: which pipeline, and what has come back and was not yet taken."""
-
-    def __init__(self, pipeline: str) -> None:
-        self.pipeline = pipeline
-        self.stopping = False
-        self._news: deque[News] = deque()
-        self._more = asyncio.Event()
-
-    def put(self, item: News) -> None:
-        """Add an item; behind many, text is joined to text."""
-        last = self._news[-1] if len(self._news) > MANY else None
-        if isinstance(item, Chunk) and isinstance(last, Chunk) and last.source == item.source:
-            self._news[-1] = last.model_copy(update={"text": last.text + item.text})
-        else:
-            self._news.append(item)
-        self._more.set()
-
-    async def next(self) -> News:
-        """The oldest item, once there is one."""
-        while not self._news:
-            self._more.clear()
-            await self._more.wait()
-        return self._news.popleft()
 
 
 class Host:
@@ -79,7 +53,7 @@ class Host:
     def __init__(self, launcher: Launcher, ended: Callable[[Host], None]) -> None:
         self._launcher = launcher
         self._ended = ended
-        self._wire = Wire(self._receive, self._lost)
+        self._wire = Wire(self._receive, self._lost, launcher.limits.result + SLACK)
         self._numbers = count(1)
         self._calls: dict[int, Pending] = {}
         self._loads: dict[int, asyncio.Future[Outcome]] = {}
@@ -87,6 +61,7 @@ class Host:
         self._process: Process | None = None
         self._status: int | None = None
         self._why: str | None = None
+        self._meter: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._fewer = asyncio.Event()
         self.victims: frozenset[str] = frozenset()
@@ -110,11 +85,13 @@ class Host:
         """How it ended, in words."""
         return self._why or describe(self._status)
 
-    async def start(self) -> None:
-        """Start the process. Raises OSError."""
+    async def start(self, walls: Walls | None) -> None:
+        """Start the process behind these walls. Raises OSError."""
         ours, theirs = pair()
         await connect(ours, self._wire)
-        self._process = await self._launcher.start(theirs, self._exited)
+        self._process = await self._launcher.start(theirs, self._exited, walls)
+        if walls is not None and walls.sandbox:
+            self._meter = asyncio.create_task(self._metered(self._process.pid, walls.cpu))
 
     async def load(self, member: Member, within: float) -> Outcome:
         """Load one pipeline. Raises `HostDied`; a load that takes longer than `within` s kills the host."""
@@ -126,7 +103,7 @@ class Host:
             raise HostDied(self.reason, alone=True)
         try:
             async with asyncio.timeout(within):
-                return await outcome
+                return genuine(member, await outcome)
         except TimeoutError:
             self.kill(f"it took longer than {within:g} s to load")
             return Problem(message=f"The pipeline took longer than {within:g} s to load.")
@@ -220,6 +197,12 @@ class Host:
             stuck(self, pending.pipeline)
 
     def _receive(self, kind: Kind, number: int, payload: bytes) -> None:
+        try:
+            self._take(kind, number, payload)
+        except Exception:  # what the process says may come from a pipeline's own code
+            self.kill("it said what makes no sense")
+
+    def _take(self, kind: Kind, number: int, payload: bytes) -> None:
         match kind:
             case Kind.ENDED:
                 if pending := self._calls.pop(number, None):
@@ -236,7 +219,11 @@ class Host:
                 if (answered := self._pings.get(number)) and not answered.done():
                     answered.set_result(None)
             case _:
-                log.error("a host sent a frame that is not for the front: %s", kind.name)
+                raise ValueError(kind)
+
+    async def _metered(self, pid: int, limit: float) -> None:
+        why = f"it computed for more than {limit:g} s, see --cpu-limit"
+        await watch(pid, limit, self._calls.values, lambda: self.kill(why))
 
     def _settle(self, number: int, outcome: Outcome) -> None:
         if (future := self._loads.get(number)) and not future.done():
@@ -257,6 +244,8 @@ class Host:
             return
         self._gone.set()
         self._wire.close()
+        if self._meter is not None:
+            self._meter.cancel()
         active = {each.pipeline for each in self._calls.values()}
         self.victims = frozenset(active | ({self.loading} if self.loading else set()))
         died = HostDied(self.reason, alone=len(self._calls) + len(self._loads) <= 1)
@@ -268,6 +257,13 @@ class Host:
         self._calls.clear()
         self._fewer.set()
         self._ended(self)
+
+
+def genuine(member: Member, outcome: Outcome) -> Outcome:
+    """The outcome, if it is this pipeline's: its code could name another tool."""
+    if isinstance(outcome, Manifest) and outcome.tool.get("name") != member.name:
+        return Problem(message="The pipeline said that it was another one.")
+    return outcome
 
 
 def describe(status: int | None) -> str:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import orjson
 
-from ...models import Limits
+from ...models import Limits, Walls
 
 BASIC = (
     "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SHELL", "TMPDIR", "TZ", "USER",
@@ -49,8 +49,16 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts hosts that share an environment."""
 
-    async def start(self, end: socket.socket, ended: Ended) -> Process:
-        """A new host that speaks through `end`, which the launcher closes here. Raises OSError."""
+    @property
+    def limits(self) -> Limits:
+        """What each of them may use."""
+        ...
+
+    async def start(self, end: socket.socket, ended: Ended, walls: Walls | None) -> Process:
+        """A new host that speaks through `end`, which the launcher closes here. Raises OSError.
+
+        Only a forked host has walls: elsewhere there are none to be had, and nobody asks for them.
+        """
         ...
 
     async def close(self) -> None:
@@ -58,9 +66,15 @@ class Launcher(Protocol):
         ...
 
 
-def environment(names: tuple[str, ...], value: Callable[[str], str | None]) -> dict[str, str]:
-    """The variables of a host: the basic ones, locale and Haystack's own, and those named."""
-    wide = {name for name in os.environ if name.startswith(("LC_", "HAYSTACK_"))}
+def environment(
+    names: tuple[str, ...], value: Callable[[str], str | None], *, sandboxed: bool = False
+) -> dict[str, str]:
+    """The variables of a host: the basic ones, locale and Haystack's own, and those named.
+
+    A sandbox has none of Haystack's: they may hold anything.
+    """
+    prefixes = ("LC_",) if sandboxed else ("LC_", "HAYSTACK_")
+    wide = {name for name in os.environ if name.startswith(prefixes)}
     found = {name: value(name) for name in {*BASIC, *wide, *names}}
     return FIXED | {name: text for name, text in found.items() if text is not None}
 
@@ -75,10 +89,10 @@ class SpawnLauncher:
 
     def __init__(self, variables: Mapping[str, str], limits: Limits) -> None:
         self._variables = variables
-        self._limits = limits
+        self.limits = limits
         self._started: set[Spawned] = set()
 
-    async def start(self, end: socket.socket, ended: Ended) -> Spawned:
+    async def start(self, end: socket.socket, ended: Ended, walls: Walls | None) -> Spawned:
         process = await asyncio.to_thread(self._spawn, end)
         end.close()
         spawned = Spawned(process)
@@ -99,7 +113,7 @@ class SpawnLauncher:
             "-m",
             "mcp_server.engines.hosts.spawned",
             str(end.fileno()),
-            self._limits.model_dump_json(),
+            self.limits.model_dump_json(),
         ]
         if sys.platform == "win32":
             process = subprocess.Popen(command, env=dict(self._variables), stdin=subprocess.PIPE, stdout=2)
@@ -144,7 +158,7 @@ class ForkLauncher:
 
     def __init__(self, variables: Mapping[str, str], limits: Limits) -> None:
         self._variables = variables
-        self._limits = limits
+        self.limits = limits
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._answers: asyncio.Queue[int] = asyncio.Queue()
@@ -153,11 +167,14 @@ class ForkLauncher:
         self._buffer = b""
         self._one_at_a_time = asyncio.Lock()
 
-    async def start(self, end: socket.socket, ended: Ended) -> Forked:
+    async def start(self, end: socket.socket, ended: Ended, walls: Walls | None) -> Forked:
+        limits = self.limits.model_copy(update={"walls": walls})
+        if walls is not None and walls.sandbox:  # its spans would have to go over a network
+            limits = limits.model_copy(update={"otlp_endpoint": None})
         async with self._one_at_a_time:
             try:
                 control = await self._ready()
-                request = b"fork %s\n" % self._limits.model_dump_json().encode()
+                request = b"fork %s\n" % limits.model_dump_json().encode()
                 await asyncio.to_thread(socket.send_fds, control, [request], [end.fileno()])
             finally:
                 end.close()
