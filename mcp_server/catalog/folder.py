@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import Invalid
 from ..models import Problem, Source
-from ..pipelines.options import WRAPPER, kind_of
+from ..pipelines.options import PROGRAM, WRAPPER, kind_of
 from . import names
 from .uploads import MAX_FILE, MAX_SOURCE
 
@@ -101,9 +101,10 @@ def _duplicate(found: list[Found]) -> Found:
 
 
 def _claims(folder: Path) -> bool:
-    """True if the folder says it is a pipeline: it has a wrapper or a pipeline YAML."""
+    """True if the folder says it is a pipeline: it has a wrapper, a DSPy program or a pipeline YAML."""
     paths = [Path(entry.path) for entry in _entries(folder) if entry.is_file()]
-    return any(path.name == WRAPPER or (path.suffix in YAML and _is_pipeline(path)) for path in paths)
+    telling = (path for path in paths if path.suffix in YAML or path.name == PROGRAM)
+    return any(path.name == WRAPPER for path in paths) or any(map(_is_pipeline, telling))
 
 
 def _is_pipeline(path: Path) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import Broken, Invalid
 from ..models import Options, Problem, Source, Version
-from ..pipelines.options import check_syntax, options_of
+from ..pipelines.options import options_of
+from ..pipelines.syntax import check_syntax
 from ..store import Schema
 from .deployments import Deployment
 from .folder import Found, read, reason

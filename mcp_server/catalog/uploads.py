@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 
 from ..errors import Broken, Invalid
 from ..models import Problem, Source
-from ..pipelines.options import check_syntax, kind_of
+from ..pipelines.options import kind_of
+from ..pipelines.syntax import check_syntax
 
 MAX_FILES = 64
 MAX_FILE = 1024 * 1024

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["wrapper", "yaml", "steps"]
+Kind = Literal["wrapper", "yaml", "steps", "dspy"]
 State = Literal["running", "loading", "error", "undeployed"]
 Verb = Literal["call", "chat", "upload", "read", "prompt", "complete", "step", "batch"]
 """What a run does with its pipeline: call it, chat with it as a model, hand it a file to keep, read a

@@ -16,7 +16,7 @@ from ..errors import Broken
 from ..models import Manifest, Problem, Run
 from .context import Context
 
-KINDS = ("wrapper", "yaml", "steps")
+KINDS = ("wrapper", "dspy", "yaml", "steps")
 
 
 class Work(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a pipeline's files say before any of them runs: its kind, its options, its first syntax error.
+"""What a pipeline's files say before any of them runs: its kind and its options.
 
 Light: the front calls this on sources in memory. Nothing is imported from a pipeline and nothing executed.
 
@@ -28,13 +28,15 @@ from pydantic import Field
 
 from ..errors import Broken
 from ..models import Json, Kind, Noun, Options, Problem
+from .syntax import UNPARSABLE, parse, syntax_problem
 
 if TYPE_CHECKING:
     from .composed import Composed
 
 WRAPPER = "pipeline_wrapper.py"
-MAX_CHECKED = 512 * 1024
-"""Bytes of a Python file up to which its syntax is checked here; a larger one tells when it loads."""
+PROGRAM = "program.py"
+DSPY_GROUP = "dspy"
+"""The group of DSPy programs that name none: what they import is large, and no other pipeline needs it."""
 
 _HINTS: Mapping[str, str] = {
     "read_only": "readOnlyHint",
@@ -69,17 +71,19 @@ _COMPONENTS, _MODELS, _STEPS = (
     re.compile(rb"""^(?:\xef\xbb\xbf)?(?:\{\s*)?["']?%s["']?\s*:""" % key, re.MULTILINE)
     for key in (b"components", b"models", b"steps")
 )
-_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+_DSPY = re.compile(rb"^\s*(?:import|from)\s+dspy\b", re.MULTILINE)
 
 
 def kind_of(files: Mapping[str, bytes]) -> tuple[Kind, str] | Problem:
     """The kind of a source and its main file, by a look at its top level; or why it is no pipeline.
 
-    A wrapper wins over YAML files beside it. A YAML counts if `components` is one of its top-level keys, or
-    `models` and `steps` are, even if the rest of it is broken.
+    A wrapper wins over a DSPy program, and both over YAML files beside them. A YAML counts if `components` is
+    one of its top-level keys, or `models` and `steps` are, even if the rest of it is broken.
     """
     if WRAPPER in files:
         return "wrapper", WRAPPER
+    if _DSPY.search(files.get(PROGRAM, b"")):
+        return "dspy", PROGRAM
     texts = sorted(path for path in files if "/" not in path and path.endswith((".yml", ".yaml")))
     pipelines: list[tuple[Kind, str]] = [
         (kind, path) for path in texts if (kind := _yaml_kind(files[path])) is not None
@@ -109,8 +113,8 @@ def options_of(files: Mapping[str, bytes]) -> Options:
     kind = kind_of(files)
     if isinstance(kind, Problem):
         return Options.model_validate({})
-    if kind[0] == "wrapper":
-        return _wrapper_options(files[WRAPPER])
+    if kind[0] in ("wrapper", "dspy"):
+        return _python_options(files[kind[1]], kind[1])
     return _yaml_options(files[kind[1]], kind[1])
 
 
@@ -119,31 +123,6 @@ def options_of_object(wrapper: Any, base: type[Any]) -> Options:
     said = {name: getattr(wrapper, name, None) for name in _EXPECTED}
     own = {name: value for name, value in said.items() if value != getattr(base, name, None)}
     return _checked(own, lambda _: ("", None))
-
-
-def parse(content: bytes, path: str) -> ast.Module:
-    """The syntax tree of a Python file. Raises what `ast.parse` raises.
-
-    Tried again on a `SystemError`: before 3.11.8 and 3.12.1 CPython counts the depth of two parses that
-    overlap in two threads as one, and gives up on both (gh-106905).
-    """
-    for _ in range(5):
-        try:
-            return ast.parse(content, filename=path)
-        except SystemError:
-            continue
-    return ast.parse(content, filename=path)
-
-
-def check_syntax(files: Mapping[str, bytes]) -> Problem | None:
-    """The first Python file that does not parse, with its line; None if all do."""
-    for path in sorted(files):
-        if path.endswith(".py") and len(files[path]) <= MAX_CHECKED:
-            try:
-                parse(files[path], path)
-            except _UNPARSABLE as error:
-                return _syntax_problem(error, path)
-    return None
 
 
 def tool_of(name: str, options: Options, description: str, takes: Json, gives: Json | None) -> Json:
@@ -166,28 +145,33 @@ def hints(options: Options) -> dict[str, bool]:
     return {**defaults, "idempotentHint": False, "openWorldHint": True, **options.annotations}
 
 
-def _syntax_problem(error: BaseException, path: str) -> Problem:
-    if isinstance(error, SyntaxError):
-        return Problem(message=error.msg, file=path, line=error.lineno)
-    return Problem(message="cannot be parsed as Python", file=path)
-
-
-def _wrapper_options(content: bytes) -> Options:
+def _python_options(content: bytes, file: str) -> Options:
     try:
-        module = parse(content, WRAPPER)
-    except _UNPARSABLE as error:
-        raise Broken(_syntax_problem(error, WRAPPER)) from error
-    values: dict[str, Any] = {}
+        module = parse(content, file)
+    except UNPARSABLE as error:
+        raise Broken(syntax_problem(error, file)) from error
+    values: dict[str, Any] = {} if file == WRAPPER else {"group": DSPY_GROUP}
     lines: dict[str, int] = {}
-    for name, value in _attributes(module):
+    for name, value in _attributes(module) if file == WRAPPER else _metadata(module):
         try:
             values[name], lines[name] = ast.literal_eval(value), value.lineno
-        except (*_UNPARSABLE, TypeError) as error:
+        except (*UNPARSABLE, TypeError) as error:
             message = (
                 f"`{name}` must be written out as {_EXPECTED[name]}: it is read without running the file"
             )
-            raise Broken(Problem(message=message, file=WRAPPER, line=value.lineno)) from error
-    return _checked(values, lambda name: (WRAPPER, lines[name]))
+            raise Broken(Problem(message=message, file=file, line=value.lineno)) from error
+    return _checked(values, lambda name: (file, lines[name]))
+
+
+def _metadata(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """The options in `metadata = {…}` of a DSPy program."""
+    for statement in module.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
+            if not any(isinstance(each, ast.Name) and each.id == "metadata" for each in statement.targets):
+                continue
+            for key, value in zip(statement.value.keys, statement.value.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value in _EXPECTED:
+                    yield str(key.value), value
 
 
 def _attributes(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:

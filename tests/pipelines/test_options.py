@@ -10,7 +10,8 @@ import pytest
 
 from mcp_server.errors import Broken
 from mcp_server.models import Problem
-from mcp_server.pipelines.options import check_syntax, hints, kind_of, options_of, tool_of
+from mcp_server.pipelines.options import hints, kind_of, options_of, tool_of
+from mcp_server.pipelines.syntax import check_syntax
 
 YAML = "components:\n  a: {type: haystack.x.Y}\n"
 
