@@ -69,11 +69,7 @@ def create_app(settings: Settings | None = None) -> App:
             surfaces += (OBSERVERS[name](server, surfaces),)
     app = App(
         routes=gated(route for surface in surfaces for route in surface.routes),
-        middleware=[
-            guard(server),
-            Middleware(Authentication, access=server.access),
-            Middleware(RateLimits, rates=server.rates),
-        ],
+        middleware=[guard(server), authentication(server), Middleware(RateLimits, rates=server.rates)],
         exception_handlers={
             ServerError: errors.answer_refusal,
             HTTPException: errors.answer_http_error,
@@ -109,6 +105,11 @@ def guard(server: Server) -> Middleware:
         opened=lambda: server.opened,
         answered=server.tally.answered,
     )
+
+
+def authentication(server: Server) -> Middleware:
+    """What finds out who calls. Whatever needs to know that comes behind it."""
+    return Middleware(Authentication, access=server.access, in_query=server.settings.key_in_query)
 
 
 @asynccontextmanager

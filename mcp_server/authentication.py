@@ -8,7 +8,10 @@ it reads the caller from the state, and sees the status by wrapping `send`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from urllib.parse import parse_qs
 
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route, WebSocketRoute, compile_path
@@ -30,8 +33,10 @@ class Authentication:
     The parts that others may add to: `access.authenticators`, and `challenge`.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, in_query: bool = False) -> None:
+        """`in_query` also takes a key from the address, as `?api_key=`."""
         self._app = app
+        self._in_query = in_query
         self._access = access
         paths = (path.partition(" ")[2] for path, need in ROUTES.items() if need is OPEN)
         self._open = [compile_path(path)[0] for path in paths]
@@ -42,17 +47,25 @@ class Authentication:
             return
         state = scope.setdefault("state", {})
         try:
-            credential = credential_of(scope)
+            credential = credential_of(scope, in_query=self._in_query)
             state["caller"] = caller = await self._access.caller(credential, scope)
         except Ambiguous:
             await refuse(scope, receive, send, 400, SEVERAL, 'error="invalid_request"')
         except Denied as denied:
-            await refuse(scope, receive, send, 401, str(denied), 'error="invalid_token"')
+            await self._deny(scope, receive, send, str(denied))
         else:
             if caller is NOBODY and not self._is_open(scope):
                 await refuse(scope, receive, send, 401, REQUIRED)
             else:
                 await self._app(scope, receive, send)
+
+    async def _deny(self, scope: Scope, receive: Receive, send: Send, text: str) -> None:
+        peer = (scope.get("client") or ("",))[0]
+        if (wait := self._access.attempts.failed(peer)) is not None:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            await refuse(scope, receive, send, 429, "Too many bad credentials.", headers=headers)
+        else:
+            await refuse(scope, receive, send, 401, text, 'error="invalid_token"')
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
@@ -63,8 +76,11 @@ class Ambiguous(Exception):
     """A request with several credentials (RFC 6750 section 2)."""
 
 
-def credential_of(scope: Scope) -> str | None:
-    """What came after `Bearer` or `ApiKey`, or in `X-API-Key`. Raises `Ambiguous` for two that differ."""
+def credential_of(scope: Scope, *, in_query: bool = False) -> str | None:
+    """What came after `Bearer` or `ApiKey`, or in `X-API-Key`, or `?api_key=` if that is wanted.
+
+    Raises `Ambiguous` for two that differ.
+    """
     found: bytes | None = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -79,6 +95,8 @@ def credential_of(scope: Scope) -> str | None:
         if found is not None and given != found:
             raise Ambiguous
         found = given
+    if in_query and found is None and b"api_key=" in scope["query_string"]:
+        return parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [None])[0]
     return None if found is None else found.decode("latin-1")
 
 
@@ -111,10 +129,20 @@ def gated(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
     return made
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str, about: str = "") -> None:
+async def refuse(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    text: str,
+    about: str = "",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Answer in the way of the surface that was asked, with a challenge (RFC 6750 section 3)."""
     answer = refusal(HTTPConnection(scope), status, text)
-    answer.headers["WWW-Authenticate"] = challenge(scope, about)
+    if status != 429:
+        answer.headers["WWW-Authenticate"] = challenge(scope, about)
+    answer.headers.update(headers)
     if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
         await answer(scope, receive, send)
     else:

@@ -87,6 +87,7 @@ class Server:
     async def __aenter__(self) -> Server:
         if self.settings.otlp_endpoint:
             self.tracing = await to_thread.run_sync(traced, self.settings.otlp_endpoint)
+        await self._stack.enter_async_context(self.access)
         await self._stack.enter_async_context(self.history)
         self._stack.push_async_callback(self.ledger.close)
         await self._stack.enter_async_context(self.webhooks)

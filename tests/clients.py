@@ -117,7 +117,7 @@ async def answers(url: str) -> None:
 
         async def up() -> bool:
             try:
-                return (await client.get(f"{url}/status")).status_code == 200
+                return (await client.get(f"{url}/status")).status_code in (200, 401)  # it answers, if not us
             except httpx.TransportError:
                 return False
 

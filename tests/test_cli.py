@@ -86,7 +86,7 @@ def test_a_port_in_use_is_refused(taken: int) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
-    assert_refused(command("run", ".", "--host", host), host, "no authentication yet")
+    assert_refused(command("run", ".", "--host", host), host, "callers need keys")
 
 
 def test_a_host_without_address_is_refused() -> None:

@@ -3,17 +3,26 @@
 __init__   Access: from a credential, or from none, to a caller
 scopes     what a granted scope lets its holder do
 table      which scope each management tool and each route needs
+keyring    the API keys
+token      what proves to be the server's own user
 peers      which user of this machine is at the other end of a connection
+attempts   how often a peer's credentials were no good
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Any, Protocol
 
+from anyio import to_thread
+
 from ..models import Caller
 from ..settings import Settings
+from . import token
+from .attempts import Attempts
+from .denied import INVALID, Denied
+from .keyring import Keyring
 from .peers import same_user
 from .scopes import ALL, granted
 
@@ -27,10 +36,6 @@ NOBODY = Caller(name="nobody", scopes=frozenset())
 PROXIED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 """Headers by which a proxy says that the request is another's."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
-
-
-class Denied(Exception):
-    """A credential that is no good; the text says why and is safe to show. Answered with 401."""
 
 
 class Authenticator(Protocol):
@@ -51,27 +56,38 @@ class Authenticator(Protocol):
 
 
 class Access:
-    """Tells who calls. Adding an authenticator to `authenticators` is all that it takes to know more."""
+    """Tells who calls. `async with` opens it. Appending to `authenticators` is all it takes to know more."""
 
     def __init__(self, settings: Settings) -> None:
-        self.authenticators: list[Authenticator] = []
         self.local = is_local(settings)
         """True if only programs on this machine are meant to reach the server."""
         deploys = settings.allow_deploy
         self._without = frozenset(() if deploys or (self.local and deploys is None) else {"deploy"})
         self._insecure = settings.insecure_no_auth
+        self._state = settings.state_folder
         self.owner = Caller(scopes=ALL - {"deploy"} if deploys is False else ALL)
         """Whoever started the server: its own user on this machine, or the program on stdin."""
         self._anyone = Caller(scopes=granted({"run"}))
         self._stranger = Caller(scopes=granted({"deploy" if deploys else "run"}))
+        self.keyring = Keyring(settings.database(), self.allowed)
+        self.authenticators: list[Authenticator] = [self.keyring]
+        self.attempts = Attempts()
+
+    async def __aenter__(self) -> Access:
+        await to_thread.run_sync(token.ensure, self._state())
+        await self.keyring.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.keyring.__aexit__(*error)
 
     @property
     def required(self) -> bool:
         """True if a call needs a credential."""
         return not (self.local or self._insecure) or any(each.active for each in self.authenticators)
 
-    def allowed(self, scopes: frozenset[str] | set[str]) -> frozenset[str]:
-        """What these scopes let their holder do here."""
+    def allowed(self, scopes: Collection[str]) -> frozenset[str]:
+        """What these scopes let their holder do here. Raises `Invalid` for a word that is no scope."""
         return granted(scopes) - self._without
 
     async def caller(self, credential: str | None, scope: Scope) -> Caller:
@@ -79,11 +95,11 @@ class Access:
 
         A credential is ignored where none is needed. Raises `Denied` for one that nobody knows.
         """
-        if credential is not None and self.required:
-            for each in self.authenticators:
-                if caller := await each.caller(credential, scope):
-                    return caller
-            raise Denied("Invalid or expired API key")
+        if credential is not None:
+            if is_near(scope) and token.fits(credential, self._state()):
+                return self.owner
+            if self.required:
+                return await self._known(credential, scope)
         if self.required:
             return NOBODY
         if not self.local:
@@ -91,6 +107,12 @@ class Access:
         if not is_near(scope):
             return NOBODY
         return self.owner if is_owners(scope) else self._anyone
+
+    async def _known(self, credential: str, scope: Scope) -> Caller:
+        for each in self.authenticators:
+            if caller := await each.caller(credential, scope):
+                return caller
+        raise Denied(INVALID)
 
 
 def is_local(settings: Settings) -> bool:

@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 from ..errors import ServerError
 from ..settings import Settings, given
 from ..telemetry import lines
-from . import listener, pipelines, places, setup
+from . import listener, pipelines, places, posture, setup
 from .audit import audit
+from .keys import keys
 from .leaving import refused
 from .remote import dumped, json_option
 from .runs import runs
@@ -73,6 +74,7 @@ def run(folder: str | None, stdio: bool, directory: str | None, as_json: bool, *
 
         serving.serve(settings)
     else:
+        posture.check(settings)
         listening = listener.listen(settings.host, settings.port)  # first: clients queue while we import
         from . import http as serving
 
@@ -137,6 +139,7 @@ for command in (
     pipelines.pipeline,
     runs,
     audit,
+    keys,
     pipelines.call,
     setup.new,
     setup.install,

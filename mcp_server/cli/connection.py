@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
@@ -23,6 +24,8 @@ from .following import Following
 from .remote import Failed
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+KEY = "MCP_SERVER_API_KEY"
+"""The variable with the key for a server that needs one."""
 
 T = TypeVar("T")
 
@@ -68,9 +71,14 @@ def root_of(url: str) -> str:
 
 
 def http_client(base: str) -> httpx2.AsyncClient:
-    """How a server is reached. A proxy is not asked for what is on this machine."""
+    """How a server is reached: with the key in the environment, else the local token of one of our own.
+
+    A proxy is not asked for what is on this machine.
+    """
     elsewhere = urlsplit(base).hostname not in LOOPBACK
-    return httpx2.AsyncClient(timeout=httpx2.Timeout(30, read=None), trust_env=elsewhere)
+    key = os.environ.get(KEY) or (None if elsewhere else whereabouts.token(base))
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx2.AsyncClient(timeout=httpx2.Timeout(30, read=None), trust_env=elsewhere, headers=headers)
 
 
 @asynccontextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 import anyio
 import click
@@ -23,6 +24,8 @@ from .leaving import end_within
 
 PATIENCE = 8.0
 """Seconds to wait for pipelines that still load before the tools are printed."""
+ANYWHERE = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})
+"""How a server is reached on its own machine that listens on all addresses."""
 CLOSING = 10.0
 """Seconds that everything but the calls in flight may take to stop."""
 
@@ -36,6 +39,7 @@ def serve(settings: Settings, listening: socket.socket, *, as_json: bool = False
     """
     host, port = listening.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})
+    host = ANYWHERE.get(host, host)
     front = Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", as_json)
     front.run([listening])
     if front.outdated:
@@ -103,6 +107,8 @@ class Front(uvicorn.Server):
         await super().startup(sockets)
         self._telling = asyncio.create_task(self._tell())
         self._checking = asyncio.create_task(self._stop_if_outdated())
+        if sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_keys)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; nothing more is told."""
@@ -129,6 +135,9 @@ class Front(uvicorn.Server):
         self._deadline = time.monotonic() + drain
         end_within(drain + CLOSING)
 
+    def _reload_keys(self) -> None:
+        self._reloading = asyncio.create_task(self._server.access.keyring.reload())
+
     async def _stop_if_outdated(self) -> None:
         history = self._server.history
         await history.outdated.wait()
@@ -140,7 +149,7 @@ class Front(uvicorn.Server):
         assert settings.folder is not None  # the command line saw to it
         from . import whereabouts  # what it imports need not be there before the first answer
 
-        self._findable.enter_context(whereabouts.told(self._url, settings.folder))
+        self._findable.enter_context(whereabouts.told(self._url, settings.folder, settings.state_folder()))
         if not self._as_json:
             _print(banner.addresses(self._url, settings.folder))
         with anyio.move_on_after(PATIENCE):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 
@@ -14,12 +13,11 @@ WAITING = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address.
+    """A listening socket. Whether others may reach it is for `posture` to say.
 
-    Raises `Unusable` for an address beyond this machine (there is no authentication yet), one that does
-    not exist, and a port that is in use or not allowed.
+    Raises `Unusable` for an address that does not exist, and a port that is in use or not allowed.
     """
-    family, address = _loopback(host, port)
+    family, address = _found(host, port)
     listening = socket.socket(family, socket.SOCK_STREAM)
     if os.name == "posix":  # on Windows this option would let two servers share a port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,17 +30,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _loopback(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+def _found(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise Unusable(f"host: {host!r} is no address of this machine") from None
-    for _, _, _, _, address in found:
-        if not ipaddress.ip_address(address[0]).is_loopback:
-            raise Unusable(
-                f"host: {host} can be reached from other machines, and there is no authentication yet; "
-                "use 127.0.0.1"
-            )
     return found[0][0], found[0][4]
 
 

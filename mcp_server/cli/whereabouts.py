@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import ValidationError
 
+from ..access.token import known
 from ..errors import Unusable
 from ..models import Noun
 
@@ -28,14 +29,16 @@ class Whereabouts(Noun):
     """Scheme, host and port."""
     pid: int
     folder: Path
+    state: Path | None = None
+    """Where its local token is."""
     started: float
     """Seconds since the epoch."""
 
 
 @contextmanager
-def told(url: str, folder: Path) -> Generator[None]:
+def told(url: str, folder: Path, state: Path) -> Generator[None]:
     """Let this process be found until the block ends. Where no file can be written, it is not found."""
-    here = Whereabouts(url=url, pid=os.getpid(), folder=folder.resolve(), started=time.time())
+    here = Whereabouts(url=url, pid=os.getpid(), folder=folder.resolve(), state=state, started=time.time())
     path = _place() / f"{here.pid}.json"
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,6 +66,13 @@ def chosen() -> Whereabouts:
         raise Unusable("no server runs here; start one with mcp-server run FOLDER, or name one with --url")
     listed = ", ".join(f"{each.url} ({each.folder})" for each in servers)
     raise Unusable(f"several servers run here, choose one with --url: {listed}")
+
+
+def token(url: str) -> str | None:
+    """The local token of the server of ours that listens there; None for any other server."""
+    port = urlsplit(url).port
+    here = (each for each in running() if each.state and urlsplit(each.url).port == port)
+    return next((found for each in here if each.state and (found := known(each.state))), None)
 
 
 def running() -> list[Whereabouts]:

@@ -17,3 +17,6 @@ class Access(Section):
     insecure_no_auth: bool = Field(
         False, description="Let everyone who reaches the address call, without a key. Never on the internet."
     )
+    key_in_query: bool = Field(
+        False, description="Take keys as `?api_key=`, too. Addresses are logged and shared; prefer headers."
+    )

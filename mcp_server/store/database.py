@@ -131,18 +131,19 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Generator[Connection]:
-        with _explained(), self._engine.connect() as connection:
+        with explained(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Generator[Connection]:
         """A transaction that holds the right to write from its start, so that it never has to be repeated."""
-        with _explained(), alone(self._engine).begin() as connection:
+        with explained(), alone(self._engine).begin() as connection:
             yield connection
 
 
 @contextmanager
-def _explained() -> Generator[None]:
+def explained() -> Generator[None]:
+    """Raise `Unavailable`, with the reason in words, for what the database refuses."""
     try:
         yield
     except DBAPIError as error:

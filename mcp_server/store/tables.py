@@ -77,3 +77,20 @@ schemas = Table(
     Column("options", Text, nullable=False),
 )
 """What loading a source revealed, as JSON; a cache that may be emptied at any time."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("per_second", Float),
+    Column("per_hour", Integer),
+    Column("created", Float, nullable=False),
+    Column("changed", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+    UniqueConstraint("name"),
+)
+"""API keys, with the SHA-256 of their secrets; `scopes` as JSON, times in seconds since the epoch."""

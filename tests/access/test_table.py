@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,9 @@ def test_a_caller_of_one_pipeline_sees_and_runs_that_one() -> None:
     assert caller.may("run", "greet") and caller.may("read", "greet") and caller.may("run")
     assert not caller.may("run", "other") and not caller.may("read", "other")
     assert not caller.may("deploy") and not caller.may("deploy", "greet") and not caller.may("admin")
+
+
+def test_the_documentation_shows_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| `([^`]+)` \| (\w+|–) \|$", text, re.MULTILINE))
+    assert shown == {each: need or "–" for each, need in {**TOOLS, **ROUTES}.items()}

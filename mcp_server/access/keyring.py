@@ -1,0 +1,146 @@
+"""The keys that a running server knows, and whose each is. They are made by `mcp-server keys`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from ..errors import ServerError
+from ..models import Caller
+from ..store.keys import Key, may_hold_keys
+from .denied import INVALID, Denied
+
+if TYPE_CHECKING:
+    from ..store.key_rows import Keys
+
+PREFIX = "mcp"
+"""How every key begins, so that people and scanners tell one from other secrets: `mcp_ID_SECRET`."""
+POLL = 0.5
+"""Seconds between two looks at what was changed."""
+LOOK = 1.0
+"""Seconds before an unknown key makes the server look again."""
+PATIENCE = 10.0
+"""Seconds a request waits until the keys are known for the first time."""
+NAMED = "key:"
+"""How the names of callers begin who have a key."""
+NONE = hashlib.sha256(b"").hexdigest()
+"""What a secret is compared with if there is no such key, so that this takes as long."""
+
+log = logging.getLogger(__name__)
+
+
+def new_secret() -> tuple[str, str]:
+    """A secret of 256 bits, and its digest, which is all that is kept."""
+    secret = secrets.token_urlsafe(32)
+    return secret, digest(secret)
+
+
+def digest(secret: str) -> str:
+    """The SHA-256 of a secret; enough for one that nobody can guess."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Keyring:
+    """An authenticator. `async with` opens it, and returns at once; then it follows what is changed.
+
+    Until the keys were read, it counts as active if there may be any. A database that cannot be read leaves
+    what was known.
+    """
+
+    def __init__(self, place: Path | str, allowed: Callable[[Collection[str]], frozenset[str]]) -> None:
+        """`allowed` tells what scopes let their holder do here."""
+        self._place = place
+        self._allowed = allowed
+        self._assumed = False
+        self._known: Mapping[str, tuple[Key, Caller]] | None = None
+        self._loaded = anyio.Event()
+        self._looked = 0.0
+        self._stamp: object = None
+        self._keys: Keys | None = None
+        self._thread = CapacityLimiter(1)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Keyring:
+        self._assumed = await to_thread.run_sync(may_hold_keys, self._place)
+        tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(self._follow)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+        if self._keys is not None:
+            await self._do(self._keys.close)
+
+    @property
+    def active(self) -> bool:
+        """True as soon as there is a key, also a revoked one: nothing that is taken away opens the server."""
+        return self._assumed if self._known is None else bool(self._known)
+
+    def key(self, caller: Caller) -> Key | None:
+        """The key of a caller that has one: its name, its rate."""
+        known = (self._known or {}).get(caller.name.removeprefix(NAMED))
+        return known and known[0]
+
+    async def caller(self, credential: str, scope: Mapping[str, Any]) -> Caller | None:
+        """Whose key it is; None for what is no key of ours. Raises `Denied` for one that is no good."""
+        prefix, _, rest = credential.partition("_")
+        identity, _, secret = rest.partition("_")
+        if prefix != PREFIX or not secret:
+            return None
+        with anyio.move_on_after(PATIENCE):
+            await self._loaded.wait()
+        if identity not in (self._known or {}):
+            await self._look_again()
+        key, caller = (self._known or {}).get(identity, (None, None))
+        matches = hmac.compare_digest(digest(secret), key.digest if key else NONE)
+        if not matches or key is None or not key.serves:
+            raise Denied(INVALID)
+        return caller
+
+    async def reload(self) -> None:
+        """Read the keys now."""
+        try:
+            keys = self._keys = self._keys or await self._do(_open, self._place)
+            stamp = await self._do(keys.stamp)
+            if stamp != self._stamp:
+                self._know(await self._do(keys.all))
+                self._stamp = stamp
+        except ServerError as error:
+            log.warning("The keys could not be read: %s", error)
+
+    def _know(self, keys: tuple[Key, ...]) -> None:
+        callers = ((key, Caller(name=NAMED + key.id, scopes=self._allowed(key.scopes))) for key in keys)
+        self._known = {key.id: (key, caller) for key, caller in callers}
+        self._loaded.set()
+
+    async def _look_again(self) -> None:
+        """A key that was made a moment ago works at once; whoever guesses keys costs one look a second."""
+        if time.monotonic() - self._looked >= LOOK:
+            self._looked = time.monotonic()
+            await self.reload()
+
+    async def _follow(self) -> None:
+        while True:
+            await self.reload()
+            await anyio.sleep(POLL)
+
+    async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await to_thread.run_sync(partial(work, *arguments), limiter=self._thread)
+
+
+def _open(place: Path | str) -> Keys:
+    keys: Keys = import_module("mcp_server.store.key_rows").Keys(place)  # SQLAlchemy costs 0.1 s
+    return keys
