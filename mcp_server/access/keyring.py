@@ -89,11 +89,6 @@ class Keyring:
         """True as soon as there is a key, also a revoked one: nothing that is taken away opens the server."""
         return self._assumed if self._known is None else bool(self._known)
 
-    def key(self, caller: Caller) -> Key | None:
-        """The key of a caller that has one: its name, its rate."""
-        known = (self._known or {}).get(caller.name.removeprefix(NAMED))
-        return known and known[0]
-
     async def caller(self, credential: str, scope: Mapping[str, Any]) -> Caller | None:
         """Whose key it is; None for what is no key of ours. Raises `Denied` for one that is no good."""
         prefix, _, rest = credential.partition("_")
@@ -122,9 +117,16 @@ class Keyring:
             log.warning("The keys could not be read: %s", error)
 
     def _know(self, keys: tuple[Key, ...]) -> None:
-        callers = ((key, Caller(name=NAMED + key.id, scopes=self._allowed(key.scopes))) for key in keys)
-        self._known = {key.id: (key, caller) for key, caller in callers}
+        self._known = {key.id: (key, self._made(key)) for key in keys}
         self._loaded.set()
+
+    def _made(self, key: Key) -> Caller:
+        return Caller(
+            name=NAMED + key.id,
+            rate=key.per_hour,
+            per_second=key.per_second,
+            scopes=self._allowed(key.scopes),
+        )
 
     async def _look_again(self) -> None:
         """A key that was made a moment ago works at once; whoever guesses keys costs one look a second."""

@@ -144,7 +144,9 @@ class Rates:
         """Count a request; None for a caller that has no limits."""
         hour = self._hour if caller.rate is None else caller.rate
         own = self._kinds.get(kind, ()) if kind else ()
-        rules = (*own, *((Window("hour", hour, HOUR),) if hour else ()), *self._bucket)
+        second = caller.per_second
+        bucket = (Bucket("second", second, math.ceil(2 * second)),) if second else self._bucket
+        rules = (*own, *((Window("hour", hour, HOUR),) if hour else ()), *bucket)
         if caller.name in UNCOUNTED or not rules:
             return None
         return await self._ledger.take(caller.name, rules)

@@ -27,6 +27,8 @@ class Caller(Noun):
     """The address it calls from, as far as that is known; empty over stdio."""
     rate: int | None = None
     """Requests an hour that it may make; None for what the settings say, 0 for any."""
+    per_second: float | None = None
+    """Requests a second that it may make in the long run, and twice as many at once; None as above."""
     scopes: frozenset[str] = frozenset(get_args(Action))
     """Spelled out, none implies another: actions, and `run:NAME` to see and run that pipeline alone."""
 
