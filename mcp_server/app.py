@@ -16,6 +16,7 @@ from .authentication import Authentication, gated
 from .errors import ServerError, Unusable
 from .guard import Guard
 from .limiting import RateLimits
+from .proxies import Forwarded, Trusted
 from .server import Server
 from .settings import Settings, given
 from .surfaces import Surface, docs, health, mcp, openai, rest, steps
@@ -45,8 +46,11 @@ class App(Starlette):
     server: Server
     """Takes pipelines with `register` before the application starts, and opens with it."""
     close_streams: Callable[[], None]
-    """Ends the streams that clients hold open. To be called as soon as the process is asked to stop: HTTP
-    servers wait for open responses first."""
+    """Ends the streams that clients hold open, and lets no more calls in. To be called as soon as the process
+    is asked to stop: HTTP servers wait for open responses first."""
+
+    calls: Callable[[], int]
+    """How many calls are in flight that no open request shows: those that are answered on a stream."""
 
     def lifespan(self, outer: object = None) -> AbstractAsyncContextManager[object]:
         """What must be open while this serves. An application that mounts this one takes it over, since
@@ -69,7 +73,12 @@ def create_app(settings: Settings | None = None) -> App:
             surfaces += (OBSERVERS[name](server, surfaces),)
     app = App(
         routes=gated(route for surface in surfaces for route in surface.routes),
-        middleware=[guard(server), authentication(server), Middleware(RateLimits, rates=server.rates)],
+        middleware=[
+            *forwarded(settings),
+            guard(server),
+            authentication(server),
+            Middleware(RateLimits, rates=server.rates),
+        ],
         exception_handlers={
             ServerError: errors.answer_refusal,
             HTTPException: errors.answer_http_error,
@@ -80,7 +89,8 @@ def create_app(settings: Settings | None = None) -> App:
     )
     app.router.redirect_slashes = False  # a redirect costs a round trip per call and may break a POST
     app.server = server
-    app.close_streams = partial(close_streams, surfaces)
+    app.close_streams = partial(close_streams, server, surfaces)
+    app.calls = lambda: sum(surface.calls() for surface in surfaces)
     return app
 
 
@@ -93,17 +103,20 @@ def chosen(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in known if name in settings.surfaces or not settings.surfaces)
 
 
+def forwarded(settings: Settings) -> list[Middleware]:
+    """What believes the listed proxies, if there are any."""
+    trusted = settings.trusted_proxies
+    return [Middleware(Forwarded, trusted=Trusted(trusted))] if trusted else []
+
+
 def guard(server: Server) -> Middleware:
     """The guard, told who we are, and whether we are open."""
-    settings = server.settings
     return Middleware(
         Guard,
-        host=settings.host,
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
-        uploads=settings.upload_limit,
+        settings=server.settings,
         opened=lambda: server.opened,
         answered=server.tally.answered,
+        stopping=lambda: server.stopping,
     )
 
 
@@ -122,7 +135,8 @@ async def lifespan(server: Server, surfaces: tuple[Surface, ...], app: Starlette
         yield
 
 
-def close_streams(surfaces: tuple[Surface, ...]) -> None:
-    """End the streams that would keep a stopping server waiting."""
+def close_streams(server: Server, surfaces: tuple[Surface, ...]) -> None:
+    """Take no more calls, and end the streams that would keep a stopping server waiting."""
+    server.stopping = True
     for surface in surfaces:
         surface.close_streams()

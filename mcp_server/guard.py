@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .surfaces import BODY_LIMIT
-from .surfaces.rest.errors import REQUEST_ID, RETRY_AFTER, error_response
+from . import cors
+from .bodies import Bodies, Counted, fits, is_form, too_large
+from .settings import Settings
+from .surfaces.rest.errors import RETRY_AFTER, error_response
 from .telemetry import lines
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -27,39 +27,41 @@ WEB_SCHEMES = {"ws": "http", "wss": "https"}
 POLICY = 1008
 """Code of a websocket that is closed because it was not allowed (RFC 6455 section 7.4.1)."""
 CLOSED = "The server is not open: whoever mounts it must take over its lifespan (lifespan=app.lifespan)."
-FORM = "multipart/form-data"
-UPLOADS = re.compile(r"/(run|files)/?$")
-"""The paths of routes that take files."""
-SIZE = re.compile(r"[0-9]{1,10}")
-TIME = "X-Processing-Time-Ms"
+STOPPING = "The server is stopping; it answers what it has begun, and nothing else."
+STILL = re.compile(r"/(live|ready|health|metrics|version|status|mcp|messages)(/[^/]*)?/?$")
+"""The paths that a stopping server answers: what tells how it is, and MCP's, whose calls in flight may wait
+for what their client posts; MCP's own check refuses new ones."""
 IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
 
 
 class Guard:
     """ASGI middleware. Answers 400, 403, 413, 421 or 503, or lets the request through with an id.
 
-    `opened` tells whether there is anything behind it that could answer; `answered` hears of each status.
+    `opened` tells whether there is anything behind it that could answer, `stopping` whether it is to end;
+    `answered` hears of each status.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        host: str,
-        hosts: Iterable[str] = (),
-        origins: Iterable[str] = (),
-        uploads: int = BODY_LIMIT,
+        settings: Settings,
         opened: Callable[[], bool] = lambda: True,
         answered: Callable[[int], None] = lambda status: None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        host = settings.host
         self._app = app
         self._names = {*LOOPBACK, f"[{host}]" if ":" in host else host.lower()}
-        self._hosts = {each.lower() for each in hosts}
-        self._uploads = uploads
+        self._hosts = {each.lower() for each in settings.allowed_hosts}
+        self._origins = {each.lower().rstrip("/") for each in settings.allowed_origins}
+        self._bodies = Bodies(settings)
         self._opened = opened
+        self._stopping = stopping
         self._answered = answered
-        self._origins = {each.lower().rstrip("/") for each in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -68,16 +70,30 @@ class Guard:
         identity = request_id(scope)
         scope.setdefault("state", {})["request_id"] = identity
         lines.request_id.set(identity)
-        if scope["type"] == "websocket":
-            # closed before it is accepted: the HTTP server answers 403 to the handshake
-            await (closed(send) if self._fault(scope) else self._app(scope, receive, send))
-            return
-        send = labelled(send, identity, self._answered)
+        if scope["type"] == "http":
+            await self._serve(scope, receive, labelled(send, identity, self._answered))
+        elif self._fault(scope):
+            await closed(send)  # before it is accepted: the HTTP server answers 403 to the handshake
+        else:
+            await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._origins and (origins := values(scope, b"origin")) and origins[0] in self._origins:
+            send = cors.readable(send, origins[0])
         if fault := self._fault(scope):
             headers = RETRY_AFTER if fault[0] == 503 else {}
             await error_response(Request(scope), *fault, headers)(scope, receive, send)
+        elif self._origins and cors.asks_first(scope):
+            await cors.permission(scope)(scope, receive, send)
         else:
-            await self._app(scope, limited(receive, self._limit(scope)), send)
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = Counted(self._bodies, receive, self._bodies.limit(scope), not is_form(scope))
+        try:
+            await self._app(scope, body, send)
+        finally:
+            body.close()
 
     def _fault(self, scope: Scope) -> tuple[int, str] | None:
         """The status and reason to refuse with."""
@@ -89,15 +105,13 @@ class Guard:
             return 421, "The Host header does not name this server; --allowed-hosts adds names."
         if origins and origins[0] not in self._origins | pages(allowed):
             return 403, "Pages of this origin may not call this server; --allowed-origins adds origins."
-        limit = self._limit(scope)
-        if any(not SIZE.fullmatch(size) or int(size) > limit for size in values(scope, b"content-length")):
-            return 413, too_large(limit)
+        if sizes := values(scope, b"content-length"):
+            limit = self._bodies.limit(scope)
+            if not all(fits(size, limit) for size in sizes):
+                return 413, too_large(limit)
+        if self._stopping() and not STILL.search(scope["path"]):
+            return 503, STOPPING
         return None if self._opened() else (503, CLOSED)
-
-    def _limit(self, scope: Scope) -> int:
-        """Bytes that the body may have: more where a form is taken, whose files go to disk."""
-        is_form = any(value.startswith(FORM) for value in values(scope, b"content-type"))
-        return self._uploads if is_form and UPLOADS.search(scope["path"]) else BODY_LIMIT
 
     def _allowed(self, scope: Scope) -> set[str]:
         """The values of Host that mean this server, at the port where the request came in."""
@@ -130,23 +144,9 @@ def request_id(scope: Scope) -> str:
     return given[0] if given and IDENTITY.fullmatch(given[0]) else os.urandom(12).hex()
 
 
-def limited(receive: Receive, limit: int) -> Receive:
-    """A `receive` that refuses a body which grows beyond the limit while it comes in."""
-    size = 0
-
-    async def count() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise HTTPException(413, too_large(limit))
-        return message
-
-    return count
-
-
 def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send:
-    """A `send` that puts on the response the request's id, and the milliseconds until it began.
+    """A `send` that puts on the response the request's id and the milliseconds until it began, and tells
+    browsers to take it for what it says it is, and to keep nothing that does not say how long.
 
     `answered` is told its status.
     """
@@ -155,14 +155,15 @@ def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send
     async def label(message: Message) -> None:
         if message["type"] == "http.response.start":
             answered(message["status"])
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID] = identity
-            headers[TIME] = str(round(1000 * (time.perf_counter() - since)))
+            headers = [each for each in message.get("headers", ()) if each[0] != b"x-request-id"]
+            headers += (
+                (b"x-request-id", identity.encode()),
+                (b"x-processing-time-ms", str(round(1000 * (time.perf_counter() - since))).encode()),
+                NOSNIFF,
+            )
+            if all(name != b"cache-control" for name, _ in headers):
+                headers.append(NO_STORE)
+            message = {**message, "headers": headers}
         await send(message)
 
     return label
-
-
-def too_large(limit: int) -> str:
-    """The reason for 413."""
-    return f"The body is larger than {limit} bytes."

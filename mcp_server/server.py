@@ -66,7 +66,7 @@ class Server:
         self._stack = AsyncExitStack()
         self.opened = False
         self.stopping = False
-        """True once it was asked to stop; what is going on ends, nothing new is to begin."""
+        """Whether it was asked to stop: what was begun is answered, and nothing new begins."""
 
     def register(self, name: str, pipeline: object) -> None:
         """Serve a pipeline that this program made: no files, no worker process.
@@ -98,7 +98,7 @@ class Server:
         await self._stack.enter_async_context(self.stepwise)
         await self._stack.enter_async_context(self.recorded)
         await self._stack.enter_async_context(self.runs.elsewhere)
-        self.opened = True
+        self.opened, self.stopping = True, False
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -27,7 +27,7 @@ FLOORS = [
     {"catalog", "runs", "artifacts", "stepwise", "webhooks"},
     {"server"},
     {"surfaces"},
-    {"guard", "authentication", "limiting"},
+    {"guard", "bodies", "cors", "proxies", "authentication", "limiting"},
     {"app"},
     {"cli"},
     {"__main__"},

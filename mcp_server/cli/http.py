@@ -9,23 +9,30 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import FrameType, MappingProxyType
+from typing import cast
 
 import anyio
 import click
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..app import create_app
 from ..errors import Outdated
+from ..proxies import Trusted
 from ..settings import Settings
 from . import banner
+from .connections import Connections
 from .leaving import end_within
+from .protocol import Connection
 
 PATIENCE = 8.0
 """Seconds to wait for pipelines that still load before the tools are printed."""
 ANYWHERE = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})
 """How a server is reached on its own machine that listens on all addresses."""
+SWEEP = 5
+"""Ticks of 0.1 s between two looks at which connections are late."""
 CLOSING = 10.0
 """Seconds that everything but the calls in flight may take to stop."""
 
@@ -46,11 +53,12 @@ def serve(settings: Settings, listening: socket.socket, *, as_json: bool = False
         raise Outdated(front.outdated)
 
 
-def configuration(app: ASGIApp) -> uvicorn.Config:
+def configuration(app: ASGIApp, connections: Connections, root_path: str) -> uvicorn.Config:
     """How uvicorn serves the application: quietly, and believing no proxy."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        root_path=root_path,
+        http=cast(type[asyncio.Protocol], partial(Connection, connections)),
         loop="asyncio" if sys.platform == "win32" else "uvloop",
         ws="websockets-sansio",
         ws_max_size=64 * 1024,  # nobody has much to say to us
@@ -61,24 +69,6 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         timeout_graceful_shutdown=1,
     )
-
-
-class Calls:
-    """Counts the requests that carry calls, so that a stopping server knows when the last one is answered."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.open = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        self.open += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self.open -= 1
 
 
 class Front(uvicorn.Server):
@@ -93,14 +83,16 @@ class Front(uvicorn.Server):
         app = create_app(settings)
         self._server = app.server
         self._close_streams = app.close_streams
-        self._calls = Calls(app)
+        self._calls = app.calls
+        self._connections = Connections(settings, Trusted(settings.trusted_proxies).__contains__)
         self._url = url
         self._as_json = as_json
         self._deadline: float | None = None
+        self._busy = True
         self.outdated: str | None = None
         """Why it ended, if a newer release wrote the state."""
         self._findable = ExitStack()
-        super().__init__(configuration(self._calls))
+        super().__init__(configuration(app, self._connections, settings.root_path))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -119,11 +111,15 @@ class Front(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Every 0.1 s: True once it is time to exit."""
+        if counter % SWEEP == 0:
+            self._connections.sweep(asyncio.get_running_loop().time())
         if self._deadline is not None:
             for accepting in self.servers:
                 accepting.close()
             self._close_streams()
-            self.should_exit = not self._calls.open or time.monotonic() >= self._deadline
+            calls = self._connections.in_flight + self._calls()
+            self.should_exit = not (calls or self._busy) or time.monotonic() >= self._deadline
+            self._busy = bool(calls)  # a tick more, in which the last answer leaves
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

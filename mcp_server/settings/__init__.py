@@ -9,6 +9,7 @@ isolating   walls around pipelines
 keeping     folders, the store, history
 running     the engine, deadlines, sizes
 limiting    calls at once, requests in a time
+bounding    what clients may have of connections, sessions, bytes and time
 access      who may do what
 serving     the listener and the surfaces
 section     what the sections share
@@ -36,6 +37,7 @@ from pydantic_settings import (
 from ..errors import Unusable
 from ..models import Limits
 from .access import Access
+from .bounding import Bounding
 from .isolating import Isolating
 from .keeping import Keeping
 from .limiting import Limiting
@@ -56,7 +58,7 @@ HAYHOOKS = MappingProxyType(
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
-class Settings(Access, Limiting, Serving, Isolating, Running, Keeping):
+class Settings(Bounding, Access, Limiting, Serving, Isolating, Running, Keeping):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(

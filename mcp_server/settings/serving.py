@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -25,6 +26,14 @@ class Serving(Section):
     allowed_origins: Names = Field(
         (), description="Web pages of other origins that may call, such as https://example.com."
     )
+    trusted_proxies: Names = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host count."
+    )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a proxy serves this, and which it takes off, such as `/tools`.",
+    )
     surfaces: Names = Field(
         (), description="Ways in that are served, separated by commas, such as `mcp,status`. Default: all."
     )
@@ -40,7 +49,6 @@ class Serving(Section):
     partial_results: bool = Field(
         False, description="Send streamed text as partial results to clients that ask so; an experiment."
     )
-    upload_limit: int = Field(100 * 1024 * 1024, ge=0, description="Bytes a form with files may have.")
     soft_deadline: float = Field(
         45.0,
         gt=0,
@@ -62,6 +70,16 @@ class Serving(Section):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much to log.")
     log_format: Literal["text", "json"] = Field("text", description="How lines of the log look, on stderr.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise ValueError(f"{each[:64]} is no address and no network") from None
+        return value
 
     @field_validator("webhooks", mode="before")
     @classmethod

@@ -12,12 +12,14 @@ from starlette.routing import BaseRoute
 if TYPE_CHECKING:
     from .operations import Operation
 
-BODY_LIMIT = 16 * 2**20
-"""Bytes of the largest request any surface accepts: a deploy with its files as JSON."""
-
 
 def nothing() -> None:
     """A surface without long streams has none to end."""
+
+
+def none() -> int:
+    """Every call is answered to the request that makes it."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -28,5 +30,7 @@ class Surface:
     lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
     close_streams: Callable[[], None] = nothing
     """Ends the streams that clients hold open for good; called when the server is asked to stop."""
+    calls: Callable[[], int] = none
+    """How many calls are in flight that no open request shows."""
     operations: Sequence[Operation] = ()
     """What OpenAPI is to tell of its routes."""

@@ -20,6 +20,7 @@ from ..stepwise import Stepwise
 from ..stepwise.showing import moment
 from ..store.tree import Walk
 from .callers import caller_of
+from .parsing import TooDeep, loads
 from .rest.errors import retrying
 
 CODES: tuple[tuple[type[ServerError], int, str], ...] = (
@@ -124,8 +125,10 @@ def refusal(request: HTTPConnection, refused: Refused, headers: Mapping[str, str
 async def body_of(request: Request, model: type[B]) -> B:
     """The posted JSON object; nothing at all is an empty one. Raises `Refused` with the field at fault."""
     try:
-        given: Any = orjson.loads(await request.body() or b"{}")
+        given: Any = loads(await request.body() or b"{}")
         return model.model_validate(given)
+    except TooDeep as fault:
+        raise Refused(400, "validation_error", str(fault)) from None
     except orjson.JSONDecodeError:
         raise Refused(400, "validation_error", "The body must be a JSON object.") from None
     except ValidationError as error:

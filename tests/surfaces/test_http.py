@@ -238,11 +238,23 @@ async def test_a_body_over_the_limit_is_refused_whether_it_says_its_size_or_not(
     http: httpx.AsyncClient,
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(17):
+        for _ in range(9):
             yield b" " * 2**20
 
-    assert_error(await http.post("/mcp", content=pieces()), 413, "request_too_large_error")
-    assert_error(await http.post("/mcp", content=b" " * 17 * 2**20), 413, "request_too_large_error")
+    for path in ("/echo/run", "/deploy_files"):
+        assert_error(await http.post(path, content=pieces()), 413, "request_too_large_error")
+        assert_error(await http.post(path, content=b" " * 9 * 2**20), 413, "request_too_large_error")
+    assert (await http.post("/mcp", content=pieces())).json()["error"]["code"] == -32600
+    assert (await http.post("/v1/chat/completions", content=pieces())).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/messages/", "/echo/run", "/pipeline/start", "/deploy_files"])
+async def test_json_with_too_many_levels_is_refused(http: httpx.AsyncClient, path: str) -> None:
+    for levels, told in ((65, True), (60, False), (100_000, True)):
+        body = b'{"text":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+        answer = await http.post(path, content=body)
+        assert answer.status_code == 400
+        assert ("levels" in answer.text) is (told and levels < 1000), answer.text
 
 
 async def test_a_session_hears_what_changed_while_its_stream_was_closed(

@@ -9,17 +9,19 @@ from pathlib import Path
 import anyio
 import mcp_types as types
 import pytest
-from clients import Served, until
+from clients import Served, loaded, until
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 
-from mcp_server.surfaces.mcp.streams import OF_ONE
+from mcp_server.settings import Settings
 
 from .conftest import wrapper
 from .raw import Connection
 
 pytestmark = pytest.mark.anyio
+
+OF_ONE = Settings().max_streams_per_caller
 
 SHELF = '''
     from mcp_server import resource
@@ -57,6 +59,7 @@ def named(served: Served, name: str) -> Client:
 
 
 async def test_a_stream_follows_what_its_caller_may_read_and_says_so(served: Served) -> None:
+    await loaded(served.url)
     wanted = ["shelf://one", "shelf://one", "pipeline://shelf", "run://0123", "nowhere://else"]
     async with named(served, "reader") as client, client.listen(resource_subscriptions=wanted) as stream:
         assert stream.honored.resource_subscriptions == ["shelf://one", "pipeline://shelf"]

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from clients import Mode, Served, until
+from clients import Mode, Served, serve, until
 from mcp import Client
 
 from .conftest import WRAPPERS, wrapper
@@ -49,6 +49,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / name).mkdir()
         (made / name / "pipeline_wrapper.py").write_text(wrapper(body))
     return made
+
+
+@pytest.fixture(scope="module")
+async def served(folder: Path) -> AsyncIterator[Served]:
+    """It waits longer for those who do not read than the tests leave them unread."""
+    async with serve(folder, "--send-timeout", "600") as running:
+        yield running
 
 
 @pytest.fixture(params=["legacy", "auto"])

@@ -12,6 +12,7 @@ from ..operations import routes as paths
 from .discovery import operations
 from .http import StreamableHttp, routes
 from .protocol import ProtocolServer
+from .sse import Sse
 from .stdio import serve_stdio
 
 __all__ = ["ProtocolServer", "serve_stdio", "surface"]
@@ -21,6 +22,7 @@ def surface(server: Server) -> Surface:
     """The protocol over HTTP; its lifespan needs `server` to be open."""
     protocol = ProtocolServer(server, NOBODY)
     streamable = StreamableHttp(protocol)
+    sse = Sse(protocol, streamable.room)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None]:
@@ -30,5 +32,5 @@ def surface(server: Server) -> Surface:
             finally:
                 protocol.changes.close()
 
-    own = [*paths(operations(server, protocol.tools)), *routes(protocol, streamable)]
-    return Surface(own, lifespan, protocol.changes.close)
+    own = [*paths(operations(server, protocol.tools)), *routes(protocol, streamable, sse)]
+    return Surface(own, lifespan, protocol.changes.close, sse.calls)

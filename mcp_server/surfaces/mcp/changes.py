@@ -24,6 +24,7 @@ from mcp.server.subscriptions import (
 from mcp.shared.exceptions import MCPError
 
 from ...models import Event, Notice
+from ..quotas import Quota
 from .eras import Request, connection
 from .streams import Streams
 
@@ -60,8 +61,9 @@ class Changes:
     holds a stream open; what it missed is told when it opens the next one.
     """
 
-    def __init__(self) -> None:
-        self._listening = Streams()
+    def __init__(self, quota: Quota) -> None:
+        """`quota` is of the streams that clients hold open."""
+        self._listening = Streams(quota)
         self._sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
         self._streams: set[str] = set()
         """Ids of the HTTP sessions that hold a stream open."""

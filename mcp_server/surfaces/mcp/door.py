@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import mcp_types as types
 import orjson
 from mcp.shared.dispatcher import coerce_request_id
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...models import Json
+from ...server import Server
+from ..parsing import TooDeep, loads
 
-CALL_LIMIT = 4 * 2**20
-"""Bytes a message may have, unless it deploys: files may go up to the limit of every request."""
-
+LARGE = frozenset({"deploy_pipeline", "import_run"})
+"""The tools that take files: their calls may have the size of a deploy."""
+STOPPING = "The server is stopping; it answers what it has begun, and nothing else."
 ID_LIMIT = 256
 """Characters an id may have; it is echoed."""
 
@@ -36,23 +39,32 @@ class Door:
     be closed before it is answered.
     """
 
-    def __init__(self, app: ASGIApp, in_flight: Callable[[str, types.RequestId], bool] = never) -> None:
+    def __init__(
+        self, app: ASGIApp, server: Server, in_flight: Callable[[str, types.RequestId], bool] = never
+    ) -> None:
         self._app = app
+        self._server = server
         self._in_flight = in_flight
         self._flights: dict[Flight, object] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = stripped(scope)
         if scope["method"] == "POST":
-            body = await read(receive)
-            await self._post(body, scope, replay(body, receive), send)
+            try:
+                body = await read(receive)
+            except HTTPException as error:
+                await refusal(error.status_code, error.detail, headers=error.headers)(scope, receive, send)
+            else:
+                await self._post(body, scope, replay(body, receive), send)
         else:
             await self._app(scope, receive, send)
 
     async def _post(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         message = parsed(body)
-        if answer := refused(body, message):
+        if answer := refused(body, message, self._server.settings.body_limit):
             await answer(scope, receive, send)
+        elif self._server.stopping and is_request(message):
+            await unavailable(STOPPING)(scope, receive, send)
         elif (flight := self._flight(scope, message)) is None:
             await self._app(scope, receive, send)
         elif flight in self._flights or self._in_flight(*flight):
@@ -112,23 +124,25 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 
 def parsed(body: bytes) -> Any:
-    """The body as JSON; the ellipsis, which JSON does not know, if it is none."""
+    """The body as JSON, or why it is none that we read: an exception, which JSON does not know."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return ...
+        return loads(body)
+    except (orjson.JSONDecodeError, TooDeep) as fault:
+        return fault
 
 
-def refused(body: bytes, message: Any) -> Response | None:
+def refused(body: bytes, message: Any, limit: int) -> Response | None:
     """The answer to what the SDK would drop, take in part, or refuse with a text that echoes it."""
-    if message is ...:
+    if isinstance(message, TooDeep):
+        return refusal(400, str(message))
+    if isinstance(message, Exception):
         return refusal(400, "The body is not JSON.", types.PARSE_ERROR)
     if not is_message(message):
         return refusal(400, "The body must be one JSON-RPC 2.0 message.")
     if is_request(message) and not is_id(message["id"]):
         return refusal(400, "The id must be a string or an integer, short and not null.")
-    if len(body) > CALL_LIMIT and not deploys(message):
-        return refusal(413, f"The message is larger than {CALL_LIMIT} bytes.")
+    if len(body) > limit and not takes_files(message):
+        return refusal(413, f"The message is larger than {limit} bytes.")
     return None
 
 
@@ -155,13 +169,20 @@ def is_id(identity: object) -> bool:
     return valid and len(str(identity)) <= ID_LIMIT
 
 
-def deploys(message: Json) -> bool:
-    """True for the one call that carries files."""
+def takes_files(message: Json) -> bool:
+    """True for the calls that carry files."""
     params: Json = message.get("params") or {}
-    return params.get("name") == "deploy_pipeline"
+    return message.get("method") == "tools/call" and params.get("name") in LARGE
 
 
-def refusal(status: int, text: str, code: int = types.INVALID_REQUEST) -> Response:
+def unavailable(text: str) -> Response:
+    """The error for what the server cannot do now, and may do soon."""
+    return refusal(503, text, types.INTERNAL_ERROR, {"Retry-After": "1"})
+
+
+def refusal(
+    status: int, text: str, code: int = types.INVALID_REQUEST, headers: Mapping[str, str] | None = None
+) -> Response:
     """A JSON-RPC error for a message whose id cannot be trusted."""
     body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": text}})
-    return Response(body, status, media_type="application/json")
+    return Response(body, status, headers, media_type="application/json")

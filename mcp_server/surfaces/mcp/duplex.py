@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,14 @@ from pydantic import ValidationError
 
 Received = SessionMessage | Exception
 """What the transport made of what the client sent: a message, or why it is none."""
+
+
+class Unread(Exception):
+    """What the transport has in place of a message that it did not read to its end; its text says why."""
+
+
+def unheard() -> None:
+    """Nobody wants to know."""
 
 
 class Stream:
@@ -56,9 +65,10 @@ class Answers(Stream):
 class Messages(Stream):
     """What the client sends. What cannot be taken is answered here: the SDK drops it, or mixes it up."""
 
-    def __init__(self, stream: Any, answers: Answers) -> None:
+    def __init__(self, stream: Any, answers: Answers, heard: Callable[[], None]) -> None:
         super().__init__(stream)
         self._answers = answers
+        self._heard = heard
 
     @property
     def last_context(self) -> Context | None:
@@ -70,7 +80,9 @@ class Messages(Stream):
 
     async def __anext__(self) -> Received:
         while fault := self._fault(item := await anext(self._stream)):
+            self._heard()
             await self._answers.send(SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=None, error=fault)))
+        self._heard()
         return item
 
     async def receive(self) -> Received:
@@ -99,10 +111,10 @@ class Messages(Stream):
         return None
 
 
-def checked(streams: tuple[Any, Any]) -> tuple[Messages, Answers]:
-    """The two streams of a connection, checked."""
+def checked(streams: tuple[Any, Any], heard: Callable[[], None] = unheard) -> tuple[Messages, Answers]:
+    """The two streams of a connection, checked; `heard` is told of everything the client sends."""
     answers = Answers(streams[1])
-    return Messages(streams[0], answers), answers
+    return Messages(streams[0], answers, heard), answers
 
 
 def fault_of(item: Received) -> types.ErrorData | None:
@@ -111,6 +123,8 @@ def fault_of(item: Received) -> types.ErrorData | None:
     A request with an illegal id reads as a notification, whose method would begin with `notifications/`.
     """
     match item:
+        case ValidationError() if isinstance(reason := item.errors()[0]["input"], Unread):
+            return invalid(str(reason))
         case ValidationError() if item.errors()[0]["type"] == "json_invalid":
             return types.ErrorData(code=types.PARSE_ERROR, message="This is not JSON.")
         case Exception():

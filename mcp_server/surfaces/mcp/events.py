@@ -75,6 +75,11 @@ class SessionEvents(EventStore):
         wanted = coerce_request_id(request_id)
         return any(coerce_request_id(stream_id) == wanted for stream_id in self._open)
 
+    @property
+    def is_awaited(self) -> bool:
+        """True if any request is not answered yet."""
+        return len(self._open) > 1  # the announcements are always open
+
     def knows(self, event_id: str) -> bool:
         """True if the stream of this event can be resumed."""
         return self._found(event_id) is not None

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
+import anyio
 import mcp_types as types
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, AuthorizationContext
-from mcp.server.auth.provider import AccessToken
-from mcp.server.sse import SseServerTransport
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ...errors import NotFound, Unavailable
-from ...models import Caller
-from .. import BODY_LIMIT
-from .door import Door, refusal
-from .duplex import checked
+from ..quotas import owner_of
+from .door import Door, refusal, unavailable
 from .events import SessionEvents, announces
 from .protocol import ProtocolServer
-
-MESSAGES = "/messages/"
+from .sessions import Room, Session, owned
+from .sse import MESSAGES, Sse
 
 RETRY = 1000
 """Milliseconds after which a client whose stream ended early should come back for the rest."""
@@ -33,11 +30,28 @@ RETRY = 1000
 
 class Sessions(StreamableHTTPSessionManager):
     """The handshake-era sessions, each with its own events: the SDK would have one store for all of them,
-    though it names streams by the ids of requests, which every client counts from 1."""
+    though it names streams by the ids of requests, which every client counts from 1. And it would refuse new
+    ones where we end old ones."""
 
-    def __init__(self, protocol: ProtocolServer) -> None:
-        super().__init__(protocol, max_request_body_size=BODY_LIMIT, retry_interval=RETRY)
+    def __init__(self, protocol: ProtocolServer, room: Room) -> None:
+        self._limits = limits = protocol.settings
+        super().__init__(
+            protocol,
+            max_request_body_size=limits.deploy_limit + limits.body_limit,  # the door knows better
+            retry_interval=RETRY,
+            session_idle_timeout=limits.session_unused,
+            max_sessions=None,
+        )
+        self._room = room
+        self._open: dict[str, Session] = {}
         self.events: WeakValueDictionary[str, SessionEvents] = WeakValueDictionary()
+
+    def hear(self, session_id: str) -> None:
+        """A client sent something in its session; once it uses it, it may be idle for longer."""
+        if (session := self._open.get(session_id)) and (transport := self._server_instances.get(session_id)):
+            session.hear()
+            if session.is_used:
+                transport._idle_timeout = self._limits.session_idle  # pyright: ignore[reportPrivateUsage]  # as below
 
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
         transport = super()._admit_session(requestor)
@@ -46,7 +60,33 @@ class Sessions(StreamableHTTPSessionManager):
             transport._event_store = events  # pyright: ignore[reportPrivateUsage]  # no public way in SDK 2.3
         return transport
 
+    async def _serve_opening_request(
+        self, http_transport: StreamableHTTPServerTransport, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        identity = http_transport.mcp_session_id or ""
+
+        def is_busy() -> bool:
+            idle, events = http_transport.idle_scope, self.events.get(identity)
+            return idle is None or idle.deadline == math.inf or (events is not None and events.is_awaited)
+
+        def end() -> None:
+            self._server_instances.pop(identity, None)
+            if http_transport.idle_scope is not None:
+                http_transport.idle_scope.cancel()
+
+        session = Session(owner_of(scope), is_busy, end)
+        try:
+            self._room.admit(session)
+        except Unavailable as refused:
+            await self._discard_session(identity, http_transport)
+            await unavailable(str(refused))(scope, receive, send)
+        else:
+            self._open[identity] = session
+            await super()._serve_opening_request(http_transport, scope, receive, send)
+
     async def _discard_session(self, session_id: str, transport: StreamableHTTPServerTransport) -> None:
+        if session := self._open.pop(session_id, None):
+            self._room.leave(session)
         if events := self.events.pop(session_id, None):
             events.close()
         await super()._discard_session(session_id, transport)
@@ -57,18 +97,21 @@ class StreamableHttp:
 
     def __init__(self, protocol: ProtocolServer) -> None:
         self._protocol = protocol
+        self.room = Room(protocol.settings)
         self._sessions: Sessions | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Serve sessions until the block ends. The SDK's manager runs once only, so each time has its own."""
-        sessions = Sessions(self._protocol)
-        async with sessions.run():
+        sessions = Sessions(self._protocol, self.room)
+        async with sessions.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self.room.age)
             self._sessions = sessions
             try:
                 yield
             finally:
                 self._sessions = None
+                tasks.cancel_scope.cancel()
 
     def in_flight(self, session: str, request_id: types.RequestId) -> bool:
         """True if the session's client waits for the response to that request, be it without a stream."""
@@ -82,6 +125,7 @@ class StreamableHttp:
         headers = Headers(scope=scope)
         session, last = headers.get("mcp-session-id", ""), headers.get("last-event-id", "")
         events = self._sessions.events.get(session)
+        self._sessions.hear(session)
         if scope["method"] != "GET" or events is None:
             await self._sessions.handle_request(scope, receive, send)
         elif last and not events.knows(last):
@@ -89,7 +133,11 @@ class StreamableHttp:
         elif last and not announces(last):
             await self._sessions.handle_request(scope, receive, send)
         else:
-            await self._announce(self._sessions, session, scope, receive, send)
+            try:
+                with self._protocol.streams.held(owner_of(scope)):
+                    await self._announce(self._sessions, session, scope, receive, send)
+            except Unavailable as refused:
+                await unavailable(str(refused))(scope, receive, send)
 
     async def _announce(
         self, sessions: Sessions, session: str, scope: Scope, receive: Receive, send: Send
@@ -111,37 +159,6 @@ class StreamableHttp:
                 self._protocol.changes.stream_closed(session)
 
 
-class Sse:
-    """The ASGI app behind `/sse`: an object, not a function, so that Starlette sends no second response."""
-
-    def __init__(self, protocol: ProtocolServer, transport: SseServerTransport) -> None:
-        self._protocol = protocol
-        self._transport = transport
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "GET":
-            raise HTTPException(405, headers={"Allow": "GET"})
-        async with self._transport.connect_sse(owned(scope), receive, send) as streams:
-            await self._protocol.run(*checked(streams), self._protocol.create_initialization_options())
-
-
-class Messages:
-    """The ASGI app behind `/messages/`."""
-
-    def __init__(self, transport: SseServerTransport) -> None:
-        self._transport = transport
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._transport.handle_post_message(owned(scope), receive, send)
-
-
-def owned(scope: Scope) -> Scope:
-    """The scope with its caller as the SDK knows one: to others their sessions are as if unknown."""
-    caller: Caller = scope["state"]["caller"]
-    token = AccessToken(token="", client_id=caller.name, scopes=[])
-    return {**scope, "user": AuthenticatedUser(token)}
-
-
 class ToolsetDoor:
     """The ASGI app behind `/mcp/{toolset}`: the same protocol, for one toolset, if there is such a one."""
 
@@ -156,16 +173,16 @@ class ToolsetDoor:
         await self._door(scope, receive, send)
 
 
-def routes(protocol: ProtocolServer, streamable: StreamableHttp) -> list[BaseRoute]:
+def routes(protocol: ProtocolServer, streamable: StreamableHttp, sse: Sse) -> list[BaseRoute]:
     """Every path of the protocol; `/mcp` with and without a slash, because a redirect breaks clients."""
-    transport = SseServerTransport(MESSAGES, max_request_body_size=BODY_LIMIT)
-    door = Door(streamable, streamable.in_flight)
+    server = protocol.server
+    door = Door(streamable, server, streamable.in_flight)
     toolset = ToolsetDoor(protocol, door)
     return [
         Route("/mcp", door),
         Route("/mcp/", door),
         Route("/mcp/{toolset}", toolset),
         Route("/mcp/{toolset}/", toolset),
-        Route("/sse", Sse(protocol, transport)),
-        Route(MESSAGES, Door(Messages(transport))),
+        Route("/sse", sse),
+        Route(MESSAGES, Door(sse.post, server)),
     ]

@@ -27,6 +27,7 @@ from ...models import Caller
 from ...server import Server
 from ..callers import caller_of
 from ..management import TOOLS
+from ..quotas import Quota
 from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
@@ -65,7 +66,10 @@ class ProtocolServer(LowLevelServer[Any]):
 
     def __init__(self, server: Server, parent: Caller | None = None) -> None:
         """`parent` calls where no HTTP request says who does. Default: whoever started the server."""
-        self.changes = Changes()
+        self.server = server
+        self.settings = server.settings
+        self.streams = Quota("streams", self.settings.max_streams, self.settings.max_streams_per_caller)
+        self.changes = Changes(self.streams)
         self._catalog = server.catalog
         server.runs.turned = self._turned
         server.runs.noticed = self.changes.announce

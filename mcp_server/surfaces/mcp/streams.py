@@ -9,51 +9,48 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Ser
 from mcp.shared.exceptions import MCPError
 from starlette.requests import HTTPConnection
 
+from ...errors import Unavailable
+from ..quotas import Quota, owner_of
 from .eras import Request
 
-STREAMS = 1024
-"""Streams that may be open in all."""
-OF_ONE = 64
-"""Streams that one client may hold of them."""
 BACKLOG = 1024
 """Events that may wait for a client that does not read; one more ends its stream."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """One that is open: whose it is, and the resources it follows."""
+    """One that is open, and the resources it follows."""
 
-    client: str
     uris: frozenset[str]
 
 
 class Streams:
     """Serves them, and refuses the newest where one too many is asked for.
 
-    As long as the server knows no keys, a client is told apart by its address and by the name it gives
-    itself. That keeps a program which forgets its streams from using up those of others, and no attacker.
+    Programs on this machine are told apart by the name they give themselves. That keeps one which forgets its
+    streams from using up those of others, and no attacker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
         self._bus = InMemorySubscriptionBus()
-        self._handler = ListenHandler(self._bus, max_subscriptions=STREAMS, max_buffered_events=BACKLOG)
+        self._handler = ListenHandler(self._bus, max_subscriptions=quota.most, max_buffered_events=BACKLOG)
         self._open: set[Stream] = set()
 
     async def serve(
         self, request: Request, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
         """Serve one stream until its client leaves. Raises `MCPError` for one too many."""
-        stream = Stream(client(request), frozenset(params.notifications.resource_subscriptions or ()))
-        if sum(each.client == stream.client for each in self._open) >= OF_ONE:
-            text = f"This client holds {OF_ONE} listen streams, the most it may; close one first."
-            raise MCPError(types.INTERNAL_ERROR, text)
-        if len(self._open) >= STREAMS:
-            raise MCPError(types.INTERNAL_ERROR, "All listen streams of this server are taken; try later.")
-        self._open.add(stream)
+        stream = Stream(frozenset(params.notifications.resource_subscriptions or ()))
         try:
-            return await self._handler(request, params)
-        finally:
-            self._open.discard(stream)
+            with self._quota.held(client(request)):
+                self._open.add(stream)
+                try:
+                    return await self._handler(request, params)
+                finally:
+                    self._open.discard(stream)
+        except Unavailable as refused:
+            raise MCPError(types.INTERNAL_ERROR, str(refused)) from None
 
     async def publish(self, event: ServerEvent) -> None:
         """Send an event to every stream that asked for it."""
@@ -76,5 +73,5 @@ class Streams:
 def client(request: Request) -> str:
     """Whose request it is, as far as that can be told."""
     http, params = request.request, request.session.client_params
-    address = http.client.host if isinstance(http, HTTPConnection) and http.client else ""
-    return f"{address} {params.client_info.name[:100] if params else ''}"
+    owner = owner_of(http.scope) if isinstance(http, HTTPConnection) else None
+    return owner or f"local {params.client_info.name[:100] if params else ''}"

@@ -14,6 +14,7 @@ from ...catalog import Stage
 from ...errors import Invalid
 from ...models import Client, Json
 from ...telemetry.spans import carried
+from ..parsing import TooDeep, loads
 
 B = TypeVar("B", bound=BaseModel)
 SHOWN, FAULT_LIMIT = 3, 500
@@ -29,7 +30,9 @@ async def json_object(request: Request) -> Json:
         raise HTTPException(415, "Send the body as application/json.")
     body = await request.body()
     try:
-        given: Any = orjson.loads(body or b"{}")
+        given: Any = loads(body or b"{}")
+    except TooDeep as fault:
+        raise Invalid(str(fault)) from None
     except orjson.JSONDecodeError:
         raise Invalid("The body is not JSON.") from None
     if not isinstance(given, dict):

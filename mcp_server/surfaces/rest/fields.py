@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qs
 
-import orjson
-
 from ...errors import Invalid
 from ...models import Json, Upload
 from ...pipelines.uploads import takes_file
+from ..parsing import loads
 
 FIELDS = 1000
 
@@ -57,8 +56,8 @@ def one(text: str, schema: Json) -> Any:
 def parsed(text: str) -> Any:
     """The text as JSON; None if it is none."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return loads(text.encode())
+    except ValueError:  # no JSON, or too deep
         return None
 
 
