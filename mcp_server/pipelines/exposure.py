@@ -34,6 +34,8 @@ UNSAFE = frozenset(
     | {"meta_fields", "return_embedding"}
 )
 """Sockets that only the author's `inputs:` can expose."""
+_PLACE = re.compile(r"(^|_)(path|paths|file|dir|directory|folder|url|uri|host)$")
+"""So are those whose names say that a component reads or fetches what they name."""
 
 FILES = "The files to read, each with its text or its bytes; never a path."
 """What is told of `sources`: Haystack's own words are about paths, which no caller may give."""
@@ -203,7 +205,7 @@ def _offered(pipeline: Pipeline, sockets: Sequence[Socket], composed: Composed) 
 
 def _fault(component: Any, socket: Socket) -> str | None:
     """Why a socket is not offered without the author's word."""
-    if socket.name in UNSAFE:
+    if socket.name in UNSAFE or (_PLACE.search(socket.name) and not socket.guessed):
         return "it is not safe in every caller's hands: name it under `inputs:` to expose it"
     if socket.name == "filters" and getattr(component, "filters", None):
         return "callers could lift the filters set here: name it under `inputs:` to expose it"

@@ -117,13 +117,3 @@ async def test_a_pipeline_of_the_folder_gets_what_it_lists(place: Place) -> None
     async with place.server(**NEAR) as server:
         assert (await server.run("mine", 1)).status == "done"
         assert "--allow-read" in said(await server.run("spy", 1))
-
-
-async def test_without_walls_uploads_over_a_network_are_refused_unless_they_are_allowed(place: Place) -> None:
-    if SANDBOXES:
-        pytest.skip("NOT TESTED: this system has a sandbox; the command line's tests take it away")
-    async with place.server(**AFAR) as server:
-        with pytest.raises(Broken, match=r"this system lacks .*--isolation process"):
-            await server.deploy("theirs", wrapper())
-    async with place.server(**AFAR, isolation="process") as server:
-        assert (await server.deploy("theirs", wrapper())).isolation == "process"

@@ -16,6 +16,7 @@ import jsonschema_rs
 import orjson
 import pytest
 from haystack import Document, Pipeline
+from haystack import component as haystack_component
 from haystack.components.agents import Agent
 from haystack.components.builders import AnswerBuilder, ChatPromptBuilder, PromptBuilder
 from haystack.components.converters import OutputAdapter, TextFileToDocument
@@ -35,7 +36,9 @@ from mcp_server.content import render
 from mcp_server.errors import Broken, Invalid
 from mcp_server.models import Caller, Chunk, Event
 from mcp_server.pipelines import load
+from mcp_server.pipelines.composed import compose
 from mcp_server.pipelines.context import Context, Stopped
+from mcp_server.pipelines.exposure import arguments_in
 from mcp_server.pipelines.yaml import YamlPipeline, claims
 
 pytestmark = pytest.mark.anyio
@@ -273,6 +276,24 @@ def test_a_socket_that_fetches_addresses_needs_the_authors_word(loaded: Loaded) 
     told = refusal(text, loaded)
     assert told.startswith(f"it.yml, line {line(text, 'fetcher:')}: `fetcher.urls` must be given, but")
     assert properties(loaded(f"{text}\ninputs: {{pages: fetcher.urls}}\n"))["pages"]["type"] == "array"
+
+
+@haystack_component
+class Reader:
+    """Reads a file."""
+
+    @haystack_component.output_types(text=str)
+    def run(self, query: str, file_path: str = "", base_url: str = "") -> dict[str, str]:
+        return {"text": query + file_path + base_url}
+
+
+def test_a_socket_named_after_a_place_needs_the_authors_word(loaded: Loaded) -> None:
+    def offered(pipeline: Pipeline, text: bytes = b"components: {}") -> list[str]:
+        return [given.name for given in arguments_in(pipeline, compose(text, "it.yml"))]
+
+    assert offered(single(reader=Reader())) == ["query"]
+    assert "file" in offered(single(reader=Reader()), b"inputs: {file: reader.file_path, q: reader.query}")
+    assert offered(single(prompt=PromptBuilder("At {{ file_path }}"))) == ["file_path"]
 
 
 # What an author is told

@@ -106,7 +106,7 @@ class ForkServer:
 
     def _fork(self, descriptor: int, limits: Limits) -> None:
         sandboxed = limits.walls is not None and limits.walls.sandbox
-        temporary = Path(tempfile.mkdtemp(prefix="mcp-server-")) if sandboxed else None
+        temporary = Path(tempfile.mkdtemp(prefix="mcp-server-host-")) if sandboxed else None
         pid = os.fork()
         if pid == 0:
             self._become(socket.socket(fileno=descriptor), limits, temporary)
