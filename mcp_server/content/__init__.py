@@ -41,6 +41,8 @@ def render(value: object) -> Result:
     """
     if isinstance(value, Result):
         return value
+    if type(value) is str:
+        return _said(value)
     try:
         if isinstance(value, Reply):
             return _replied(value)  # pyright: ignore[reportUnknownArgumentType]

@@ -65,12 +65,13 @@ class Call:
         self._context = Context.of(run, emit, self._ask)
         self._questions: dict[int, Future[Answers]] = {}
         self._numbers = count(1)
-        self._thread = Thread()
+        self._thread: Thread | None = None
+        """Set if a thread is used, which cannot be cancelled as a task can."""
         self._task = self._loop.create_task(self._spanned(spans, pipeline, pool))
 
     def when_ended(self, tell: Callable[[Result], None]) -> None:
         """Have `tell` called on the loop with the result, after every event; never an exception."""
-        self._task.add_done_callback(lambda task: self._loop.call_soon(tell, outcome(task)))
+        self._task.add_done_callback(lambda task: tell(outcome(task)))
 
     def answer(self, number: int, answers: Answers) -> None:
         """Give the answers to the question of that number."""
@@ -82,7 +83,7 @@ class Call:
         self._context.stop()
         for question in list(self._questions.values()):
             question.cancel()
-        if self._thread.used:
+        if self._thread is not None:
             self._loop.call_later(GRACE, self._thread.interrupt)
         else:
             self._task.cancel()
@@ -100,18 +101,18 @@ class Call:
         try:
             work = pipeline.prepare(self._run)
             if work.blocking:
-                self._thread.used = True
+                self._thread = thread = Thread()
                 here = copy_context()
-                return await self._loop.run_in_executor(pool, lambda: here.run(self._block, work))
+                return await self._loop.run_in_executor(pool, lambda: here.run(self._block, work, thread))
             return self._done(await work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
         finally:
-            self._context.closing.close()
+            self._context.close()
 
-    def _block(self, work: Work) -> Result:
+    def _block(self, work: Work, thread: Thread) -> Result:
         try:
-            with self._thread:
+            with thread:
                 self._context.check()
                 return self._done(work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
@@ -167,7 +168,6 @@ class Thread:
     """The thread that works for a call, while it does; lets another thread raise `Stopped` in it."""
 
     def __init__(self) -> None:
-        self.used = False
         self._lock = threading.Lock()
         self._ident: int | None = None
 

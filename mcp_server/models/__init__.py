@@ -35,12 +35,13 @@ from .events import (
 )
 from .isolation import ANY, Isolation, Port, Provenance, Walls
 from .pipelines import Group, Limits, Manifest, Member, Options, Problem, Source, Status, Version
-from .runs import Artifact, Caller, Client, Fault, Replay, Result, Run, Upload
+from .runs import NO_CLIENT, Artifact, Caller, Client, Fault, Replay, Result, Run, Upload
 
 __all__ = [
     "ANY",
     "CALLS",
     "NAME",
+    "NO_CLIENT",
     "Action",
     "Answers",
     "Artifact",

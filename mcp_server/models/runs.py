@@ -69,6 +69,10 @@ class Client(Noun):
     """The files that came with the call, by address."""
 
 
+NO_CLIENT = Client()
+"""One that can do nothing and sent nothing."""
+
+
 class Fault(Noun):
     """A protocol error that a pipeline raised on purpose: JSON-RPC code, message and data."""
 
@@ -131,7 +135,7 @@ class Run(Noun):
     """False if its inputs were not recorded."""
     verb: Verb = "call"
     caller: Caller = Caller()
-    client: Client = Client()
+    client: Client = Field(default_factory=lambda: NO_CLIENT)  # a default would be copied each time
     timeout: float
     """Seconds the work may take; waiting for an answer does not count."""
     status: RunStatus = "running"

@@ -85,8 +85,7 @@ class Context:
         self._stopped = False
         self.artifacts: dict[str, Artifact] = {}
         """What the run leaves beside its result, by name."""
-        self.closing = ExitStack()
-        """What is closed when the run has ended."""
+        self._closing: ExitStack | None = None
 
     @classmethod
     def of(
@@ -94,6 +93,18 @@ class Context:
     ) -> Context:
         """The context of a run."""
         return cls(run.id, run.caller, emit, run.client, ask)
+
+    @property
+    def closing(self) -> ExitStack:
+        """What is closed when the run has ended."""
+        if self._closing is None:
+            self._closing = ExitStack()
+        return self._closing
+
+    def close(self) -> None:
+        """Close what is to be closed; called by the engine when the run has ended."""
+        if self._closing is not None:
+            self._closing.close()
 
     @property
     def headers(self) -> Mapping[str, str]:

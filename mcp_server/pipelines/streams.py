@@ -25,6 +25,10 @@ _EVENTS = frozenset({"status", "notification"})
 """Types of Hayhooks' events for user interfaces; they are no part of an answer."""
 
 
+_PLAIN = frozenset({str, dict, list, int, float, bool, type(None)})
+"""What is no stream, at one look."""
+
+
 class Taker(Protocol):
     """Who takes what a pipeline gives."""
 
@@ -59,6 +63,8 @@ def consumed(value: Any, taker: Taker) -> Any:
 
     Blocks; raises what the stream raises, and `TypeError` for an async stream, which needs the event loop.
     """
+    if type(value) in _PLAIN:
+        return taker.value(value)
     value = _inside(value)
     if (body := body_of(value)) is not None:  # always async, whatever it was made of
         return asyncio.run(consumed_async(body, taker))
@@ -79,6 +85,8 @@ async def consumed_async(value: Any, taker: Taker) -> Any:
     """The same for a value made on the event loop; a plain stream is consumed in a thread."""
     if inspect.isawaitable(value):
         value = await value
+    if type(value) in _PLAIN:
+        return taker.value(value)
     value = _inside(value)
     value = value if (body := body_of(value)) is None else body
     if _is_stream(value):

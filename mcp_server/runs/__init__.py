@@ -28,7 +28,7 @@ from ..catalog import Catalog, Stage
 from ..engines import Runner
 from ..errors import NotFound, Unavailable
 from ..limits.slots import Slots
-from ..models import CALLS, Answers, Caller, Client, Emit, Json, Question, Recording, Run, Verb
+from ..models import CALLS, NO_CLIENT, Answers, Caller, Client, Emit, Json, Question, Recording, Run, Verb
 from ..settings import Settings
 from ..store.changes import new_id
 from ..store.history import History
@@ -108,7 +108,7 @@ class Runs:
         entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
             entry.check(inputs)
-        about = {"verb": verb, "client": client or Client(), "key": key, "parent": parent, "step": step}
+        about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}
         run = made(entry.version, caller, inputs, bounded(timeout, entry.version, self._settings))
         run = run.model_copy(update=about)
         recording = entry.options.record or self._settings.record

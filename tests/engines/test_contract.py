@@ -155,12 +155,13 @@ async def test_a_broken_pipeline_is_a_problem_and_its_neighbours_serve(bench: Be
 async def test_a_new_generation_takes_over_and_the_old_one_ends_its_calls(
     bench: Bench, tmp_path: Path
 ) -> None:
-    begun, closed = tmp_path / "begun", tmp_path / "closed"
+    begun, may_end, closed = tmp_path / "begun", tmp_path / "may_end", tmp_path / "closed"
     body = """
-        async def run_api(self, begun: str = "", wait: float = 0) -> str:
+        async def run_api(self, begun: str = "", until: str = "") -> str:
             if begun:
                 open(begun, "w").close()
-            await asyncio.sleep(wait)
+            while until and not os.path.exists(until):
+                await asyncio.sleep(0.01)
             return {answer!r}
         def teardown(self):
             open({closed!r}, "w").close()
@@ -169,7 +170,7 @@ async def test_a_new_generation_takes_over_and_the_old_one_ends_its_calls(
     answers: list[object] = []
 
     async def call() -> None:
-        answers.append(value(await bench.call("p", begun=str(begun), wait=1.0)))
+        answers.append(value(await bench.call("p", begun=str(begun), until=str(may_end))))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
@@ -177,6 +178,7 @@ async def test_a_new_generation_takes_over_and_the_old_one_ends_its_calls(
         await bench.serve(bench.member("p", body.format(answer="new", closed=str(tmp_path / "other"))))
         assert value(await bench.call("p")) == "new"
         assert not closed.exists()
+        may_end.touch()
     assert answers == ["old"]
     await until(closed.exists)
 

@@ -1,29 +1,33 @@
-"""What front and host say to each other: framed messages over one stream socket.
+"""What front and host say to each other, as bytes: kinds of frames, and the payloads that are no plain JSON.
 
-A frame is a header of 13 bytes (length of the payload, kind, number of the call or load it belongs to;
-big-endian) and the payload. Payloads are JSON, except ENDED: a JSON header with sizes, then the JSON texts
-of a result and its artifacts side by side, so that neither end parses them.
+RUN is a run without its inputs, then the inputs; ENDED is what kind of result it is, then the JSON texts of
+the result and its artifacts side by side. So the inputs are written once and parsed once, and neither end
+looks into a result.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
+import json
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 from enum import IntEnum
 from itertools import accumulate, pairwise
-from typing import cast
+from typing import Any
 
 import orjson
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from ...content.encoder import dump
-from ...models import Artifact, Result
+from ...models import NO_CLIENT, Artifact, Caller, Client, Json, Replay, Result, Run
 
-HEADER = struct.Struct(">IBQ")
-SIZE = struct.Struct(">I")
-BUFFER = 2 * 1024 * 1024
-"""Bytes of socket buffer; at the default of 208 KiB a frame of 1 MB takes three times as long."""
+Bytes = bytes | bytearray
+
+RUN = struct.Struct(">I?")
+"""Bytes of the head, and whether the inputs need Python's own parser."""
+ENDED = struct.Struct(">BIII")
+"""Flags, bytes of the head, of the content, of the structured content."""
+_ERROR, _REFUSED, _PARTIAL, _STRUCTURED = 1, 2, 4, 8
 
 
 class Kind(IntEnum):
@@ -45,115 +49,86 @@ class Kind(IntEnum):
 
 
 KINDS = frozenset(map(int, Kind))
-LONGEST = 2**32 - 1
-"""Bytes of a payload, as far as the header can say."""
-Frame = tuple[Kind, int, bytes]
 
 
-class Wire(asyncio.Protocol):
-    """One end of the conversation: calls `receive` for every frame and `lost` once at the end.
-
-    Who sends a frame with a payload of more than `most` bytes, or of an unknown kind, is not listened to.
-    """
-
-    def __init__(
-        self, receive: Callable[[Kind, int, bytes], None], lost: Callable[[], None], most: int = LONGEST
-    ) -> None:
-        self._receive = receive
-        self._most = most
-        self._lost = lost
-        self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self.flowing = asyncio.Event()
-        self.flowing.set()
-
-    def send(self, kind: Kind, number: int, *payload: bytes) -> None:
-        """Queue a frame; nothing happens on a closed wire. Call on the event loop."""
-        if self._transport is not None and not self._transport.is_closing():
-            header = HEADER.pack(sum(map(len, payload)), kind, number)
-            self._transport.write(b"".join((header, *payload)))
-
-    def close(self) -> None:
-        """Send what is queued, then close."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        while len(buffer) - start >= HEADER.size:
-            size, kind, number = HEADER.unpack_from(buffer, start)
-            end = start + HEADER.size + size
-            if size > self._most or kind not in KINDS:
-                self._hang_up()
-                return
-            if len(buffer) < end:
-                break
-            payload = bytes(memoryview(buffer)[start + HEADER.size : end])
-            start = end
-            self._receive(Kind(kind), number, payload)
-        if start:
-            del buffer[:start]
-
-    def _hang_up(self) -> None:
-        self._buffer.clear()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def pause_writing(self) -> None:
-        self.flowing.clear()
-
-    def resume_writing(self) -> None:
-        self.flowing.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self.flowing.set()
-        self._lost()
+_PLAIN = ("id", "pipeline", "version", "digest", "verb", "timeout", "started")
+"""What a host hears of a run beside its inputs, its caller, client and replay."""
+_BLANK = Run(id="", pipeline="", version=0, digest="", inputs={}, timeout=0, started=0)
 
 
-async def connect(end: socket.socket, wire: Wire) -> None:
-    """Let `wire` speak through `end`, which it then owns."""
-    end.setblocking(False)
-    await asyncio.get_running_loop().create_connection(lambda: wire, sock=end)
+def pack_run(run: Run) -> tuple[bytes, ...]:
+    """The payload of a RUN frame."""
+    told: Json = {name: getattr(run, name) for name in _PLAIN}
+    told["caller"] = run.caller
+    if run.client is not NO_CLIENT:
+        told["client"] = run.client
+    if run.replay is not None:
+        told["replay"] = run.replay
+    head = orjson.dumps(told, _as_json)
+    try:
+        inputs, odd = orjson.dumps(run.inputs), False
+    except orjson.JSONEncodeError:  # integers beyond 64 bits, texts that are no valid Unicode
+        inputs, odd = json.dumps(run.inputs).encode(), True
+    return RUN.pack(len(head), odd), head, inputs
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends with large buffers."""
-    ends = socket.socketpair()
-    for end in ends:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    return ends
+def unpack_run(payload: Bytes) -> Run:
+    """The inverse of `pack_run`: what a host needs of the run. Trusted, so only its models are made again."""
+    size, odd = RUN.unpack_from(payload)
+    start, view = RUN.size + size, memoryview(payload)
+    told: Json = orjson.loads(view[RUN.size : start])
+    told["inputs"] = json.loads(bytes(view[start:])) if odd else orjson.loads(view[start:])
+    told["caller"] = Caller(**told["caller"])
+    if client := told.get("client"):
+        told["client"] = Client(**client)
+    if replay := told.get("replay"):
+        told["replay"] = Replay(**replay)
+    return _BLANK.model_copy(update=told)
+
+
+def _as_json(value: Any) -> Any:
+    """A model as its fields; what else pydantic writes as text."""
+    return dict(value) if isinstance(value, BaseModel) else to_jsonable_python(value)
 
 
 def pack_result(result: Result) -> tuple[bytes, ...]:
     """The payload of an ENDED frame."""
-    texts = (result.content, *(each.content for each in result.artifacts))
-    head = dump(
-        {
-            "result": result.model_dump(include={"is_error", "fault", "refused", "partial"}),
-            "artifacts": [(each.name, each.mime_type) for each in result.artifacts],
-            "sizes": [*map(len, texts)],
-            "structured": result.structured is not None,
-        }
-    )
-    return SIZE.pack(len(head)), head, *texts, result.structured or b""
+    flags = _ERROR * result.is_error | _REFUSED * result.refused | _PARTIAL * result.partial
+    flags |= _STRUCTURED * (result.structured is not None)
+    structured, left = result.structured or b"", result.artifacts
+    head = _more(result) if left or result.fault else b""
+    sizes = ENDED.pack(flags, len(head), len(result.content), len(structured))
+    return sizes, head, result.content, structured, *(each.content for each in left)
 
 
-def unpack_result(payload: bytes) -> Result:
+def unpack_result(payload: Bytes) -> Result:
     """The inverse of `pack_result`."""
-    start = SIZE.size + SIZE.unpack_from(payload)[0]
-    head = orjson.loads(payload[SIZE.size : start])
-    edges = [*accumulate(head["sizes"], initial=start)]
-    content, *contents = (payload[begin:end] for begin, end in pairwise(edges))
-    artifacts = (
-        Artifact(name=name, mime_type=mime_type, content=each)
-        for (name, mime_type), each in zip(head["artifacts"], contents, strict=True)
+    flags, *sizes = ENDED.unpack_from(payload)
+    view = memoryview(payload)
+    edges = [*accumulate(sizes, initial=ENDED.size)]
+    head, content, structured = (bytes(view[begin:end]) for begin, end in pairwise(edges))
+    if not head and flags in (0, _STRUCTURED):  # nearly all
+        return Result(content=content, structured=structured if flags else None)
+    more: Json = orjson.loads(head) if head else {}
+    return Result(
+        content=content,
+        structured=structured if flags & _STRUCTURED else None,
+        is_error=bool(flags & _ERROR),
+        refused=bool(flags & _REFUSED),
+        partial=bool(flags & _PARTIAL),
+        fault=more.get("fault"),
+        artifacts=tuple(_artifacts(more, view[edges[-1] :])),
     )
-    structured = payload[edges[-1] :] if head["structured"] else None
-    return Result(content=content, structured=structured, artifacts=tuple(artifacts), **head["result"])
+
+
+def _more(result: Result) -> bytes:
+    """What few results have: a fault, artifacts."""
+    about: list[Any] = [(each.name, each.mime_type, len(each.content)) for each in result.artifacts]
+    return dump({"fault": result.fault and result.fault.model_dump(), "artifacts": about})
+
+
+def _artifacts(more: Json, texts: memoryview) -> Iterator[Artifact]:
+    start = 0
+    for name, mime_type, size in more.get("artifacts", ()):
+        yield Artifact(name=name, mime_type=mime_type, content=bytes(texts[start : start + size]))
+        start += size

@@ -24,10 +24,11 @@ from ...models import (
     Walls,
 )
 from .. import Outcome
-from .frames import Kind, Wire, connect, pair, unpack_result
+from .frames import Bytes, Kind, pack_run, unpack_result
 from .launcher import Launcher, Process
 from .meter import watch
 from .pending import HostDied, Pending
+from .wire import Wire, connect, pair
 
 STOP_TIME = 0.8
 """Seconds a run that is out of time may go on before its host counts as stuck."""
@@ -121,7 +122,7 @@ class Host:
             raise HostDied(self.reason, alone=False)
         number = next(self._numbers)
         pending = self._calls[number] = Pending(run.pipeline)
-        self._wire.send(Kind.RUN, number, run.model_dump_json().encode())
+        self._wire.send(Kind.RUN, number, *pack_run(run))
         try:
             while not isinstance(item := await pending.next(), Result | HostDied):
                 if isinstance(item, Question):
@@ -196,13 +197,13 @@ class Host:
         if (pending := self._calls.get(number)) and self.alive:
             stuck(self, pending.pipeline)
 
-    def _receive(self, kind: Kind, number: int, payload: bytes) -> None:
+    def _receive(self, kind: Kind, number: int, payload: Bytes) -> None:
         try:
             self._take(kind, number, payload)
         except Exception:  # what the process says may come from a pipeline's own code
             self.kill("it said what makes no sense")
 
-    def _take(self, kind: Kind, number: int, payload: bytes) -> None:
+    def _take(self, kind: Kind, number: int, payload: Bytes) -> None:
         match kind:
             case Kind.ENDED:
                 if pending := self._calls.pop(number, None):

@@ -34,8 +34,9 @@ class Pending:
         self.stopping = False
         self.computed = 0.0
         """Seconds."""
+        self._loop = asyncio.get_running_loop()
         self._news: deque[News] = deque()
-        self._more = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
     def put(self, item: News) -> None:
         """Add an item; behind many, text is joined to text and progress takes the place of progress."""
@@ -48,11 +49,12 @@ class Pending:
             self._news[-1] = last.model_copy(update={"text": last.text + item.text})
         else:
             self._news.append(item)
-        self._more.set()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def next(self) -> News:
         """The oldest item, once there is one."""
         while not self._news:
-            self._more.clear()
-            await self._more.wait()
+            self._waiter = self._loop.create_future()
+            await self._waiter
         return self._news.popleft()

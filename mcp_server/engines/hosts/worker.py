@@ -10,24 +10,22 @@ import logging
 import os
 import socket
 import sys
-import threading
-import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 
-from ...models import Event, Limits, Member, Problem, Result, Run
+from ...models import Limits, Member, Problem, Result, Run
 from ...pipelines import Pipeline, haystack
 from ...pipelines.context import current
 from ...telemetry import lines
 from ...telemetry.spans import traced
 from ..calls import Call
 from ..local import Workbench
-from .frames import Kind, Wire, connect, pack_result
-
-AHEAD = 256
-"""Events of one call that may wait to be sent."""
+from .frames import Bytes, Kind, pack_result, unpack_run
+from .telling import Telling
+from .wire import Wire, connect
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +88,10 @@ class Worker:
             await asyncio.to_thread(tracing.close)
         self._wire.close()  # and with it the process ends
 
-    def _receive(self, kind: Kind, number: int, payload: bytes) -> None:
+    def _receive(self, kind: Kind, number: int, payload: Bytes) -> None:
         match kind:
             case Kind.RUN:
-                self._run(number, Run.model_validate_json(payload))
+                self._run(number, unpack_run(payload))
             case Kind.STOP:
                 if call := self._calls.get(number):
                     call.stop()
@@ -121,32 +119,13 @@ class Worker:
             self._wire.send(Kind.LOADED, number, loaded.manifest.model_dump_json().encode())
 
     def _run(self, number: int, run: Run) -> None:
-        call = self._bench.start(self._pipelines[run.pipeline], run, self._emitter(number))
+        call = self._bench.start(self._pipelines[run.pipeline], run, Telling(self._wire, number).emit)
         self._calls[number] = call
-        call.when_ended(lambda result: self._ended(number, result))
+        call.when_ended(partial(self._ended, number))
 
     def _ended(self, number: int, result: Result) -> None:
         del self._calls[number]
         self._wire.send(Kind.ENDED, number, *pack_result(result))
-
-    def _emitter(self, number: int) -> Callable[[Event], None]:
-        """Sends events from any thread, in order; a thread that is faster than the front waits."""
-        loop = asyncio.get_running_loop()
-        home = threading.get_ident()
-        slots = threading.Semaphore(AHEAD)
-
-        def send(payload: bytes) -> None:
-            self._wire.send(Kind.EVENT, number, payload)
-            slots.release()
-
-        def emit(event: Event) -> None:
-            if threading.get_ident() != home:
-                slots.acquire()
-                while not self._wire.flowing.is_set():
-                    time.sleep(0.005)
-            loop.call_soon_threadsafe(send, orjson.dumps(event.model_dump(), default=str))
-
-        return emit
 
     async def _close(self, name: str) -> None:
         if pipeline := self._pipelines.pop(name, None):
