@@ -39,6 +39,7 @@ class Catalog:
         """`told` hears of each change that is made here: the catalog before and after it."""
         self._board = Board(settings)
         self._provenance: Provenance = provenance(settings)
+        self._board.replicas = engine.replicas
         self._keeper = Keeper(settings, engine, self._board, told)
         self._versions = Versions(self._board, self._keeper)
         self._stages = Stages(self._board, self._keeper)

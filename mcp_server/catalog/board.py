@@ -64,6 +64,8 @@ class Board:
         self._shown: object = ([], {})
         self.resting: Callable[[str], str | None] = lambda name: None
         """Why a pipeline that serves is not called for a while."""
+        self.replicas: Callable[[str, str], Mapping[str, int] | None] = lambda name, digest: None
+        """As `Engine.replicas`."""
 
     def show(self, entries: Iterable[Entry], staged: Mapping[str, Staging]) -> None:
         """These are all entries now, and what is in staging."""
@@ -124,7 +126,8 @@ class Board:
         level = isolation(entry.deployment, self._settings)
         unwalled = warnings(entry.deployment, level, self._settings)
         told = status.warnings + further + unwalled
-        return status.model_copy(update={"isolation": level, "warnings": told})
+        replicas = self.replicas(entry.name, status.digest) if status.digest else None
+        return status.model_copy(update={"isolation": level, "warnings": told, "replicas": replicas})
 
     def _swap(self, entries: Mapping[str, Entry], staged: Mapping[str, Staging]) -> None:
         every = ((each.listed, each.published) for each in entries.values())

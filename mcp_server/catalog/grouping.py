@@ -20,8 +20,8 @@ def groups(deployments: Iterable[Deployment], settings: Settings) -> dict[str, G
     """Who shares a host, by group name.
 
     The folder's pipelines share one group, apart from those that list variables: each list is a group of
-    its own, so that nobody sees another's keys. An upload is alone, and so is what is sandboxed. A declared
-    group has all its members, and what any of them lists; but what was uploaded, what is sandboxed and what
+    its own, so that nobody sees another's keys. An upload is alone, and so is what is sandboxed, and what
+    wants replicas: they share no memory. A declared group has all its members, and what any of them lists; but what was uploaded, what is sandboxed and what
     is in this process never share with others.
     """
     members: dict[tuple[str, Isolation], list[Deployment]] = {}
@@ -49,6 +49,7 @@ def _made(name: str, level: Isolation, members: Sequence[Deployment], settings: 
         engine=own,
         walls=walls(members, level, settings),
         refusal=refusal(members, level, settings),
+        replicas=max(each.options.replicas for each in members),
     )
 
 
@@ -65,6 +66,8 @@ def _group(deployment: Deployment, level: Isolation) -> str:
         return f"{declared}.{deployment.origin}" if declared else f"{deployment.origin}.{deployment.name}"
     if declared:
         return declared
+    if deployment.options.replicas > 1:
+        return f"replicas.{deployment.name}"
     if names := sorted(set(deployment.options.env)):
         return f"{MAIN}.{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
     return MAIN

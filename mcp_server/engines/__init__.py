@@ -60,6 +60,10 @@ class Generation(Protocol):
         """
         ...
 
+    def replicas(self, name: str) -> Mapping[str, int] | None:
+        """Of a pipeline that is in several hosts: how many are `wanted`, and how many are `serving`."""
+        ...
+
     async def answers(self) -> bool:
         """A round trip to wherever its pipelines are: true once all of it answered. May wait for ever."""
         ...
@@ -130,6 +134,10 @@ class Engine(Runner, Protocol):
 
     async def answering(self, within: float) -> Mapping[str, bool]:
         """Which groups answer a round trip within so many seconds, by the group's name."""
+        ...
+
+    def replicas(self, name: str, digest: str) -> Mapping[str, int] | None:
+        """See `Generation.replicas`; None for what does not serve, too."""
         ...
 
     async def run(self, run: Run, emit: Emit) -> Result:

@@ -80,6 +80,10 @@ class PlacesGeneration(ABC, Generic[P]):
         for name, outcome in self.outcomes.items():
             report(name, outcome)
 
+    def replicas(self, name: str) -> Mapping[str, int] | None:
+        """See `Generation.replicas`."""
+        return None
+
     def settle(self, place: P, outcome: Outcome) -> None:
         """Loading it has ended so."""
         place.outcome = outcome

@@ -100,6 +100,11 @@ class RoutingEngine:
         if generation is not None and generation not in self._leaving:
             self._later(self._release((name, digest), generation))
 
+    def replicas(self, name: str, digest: str) -> Mapping[str, int] | None:
+        """How many hosts it has; see `Engine.replicas`."""
+        generation = self._routes.get((name, digest))
+        return generation.replicas(name) if generation else None
+
     async def answering(self, within: float) -> Mapping[str, bool]:
         """Ask all at once; see `Engine.answering`."""
         generations = {each.group.name: each for each in self._routes.values() if each not in self._leaving}

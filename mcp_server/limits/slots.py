@@ -80,10 +80,10 @@ class Slots:
         return self._enter(self._queues.setdefault((run.pipeline, run.digest), queue), run)
 
     def _bounds(self, options: Options, manifest: Manifest | None) -> Bounds:
-        """What the pipeline declares, else what the settings give its kind."""
+        """What the pipeline declares, else what the settings give its kind, in each of its replicas."""
         blocking = manifest is not None and manifest.blocking
         usual = self._settings.sync_calls if blocking else self._settings.async_calls
-        return Bounds(options.concurrency or usual, self._settings.waiting_calls)
+        return Bounds(options.concurrency or usual * options.replicas, self._settings.waiting_calls)
 
     def _queue(self, run: Run, bounds: Bounds) -> Queue:
         return self._queues.setdefault((run.pipeline, run.digest), Queue(bounds))

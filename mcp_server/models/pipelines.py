@@ -50,6 +50,7 @@ class Options(Noun):
     """MCP's hints by wire name: readOnlyHint, destructiveHint, idempotentHint, openWorldHint."""
     timeout: float | None = Field(default=None, gt=0, description="Seconds a call may take.")
     concurrency: int | None = Field(default=None, ge=1, description="Calls that may run at once.")
+    replicas: int = Field(default=1, ge=1, le=64, description="Processes that hold it at once.")
     group: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     engine: Literal["hosts", "local"] | None = None
     isolation: Literal["process", "sandbox"] | None = None
@@ -155,6 +156,8 @@ class Group(Noun):
     """Around its host; None for none but the process."""
     refusal: str | None = None
     """Why it is not loaded at all."""
+    replicas: int = 1
+    """How many hosts hold all of its members."""
 
 
 class Limits(Noun):
@@ -193,6 +196,9 @@ class Status(Noun):
     share: float | None = Field(default=None, description="Share of the calls that go to staging.")
     kind: str | None = Field(default=None, description="How its source becomes a pipeline.")
     isolation: Isolation | None = Field(default=None, description="How far it is walled off.")
+    replicas: Mapping[str, int] | None = Field(
+        default=None, description="If it has several: the processes `wanted`, and those `serving`."
+    )
     uptime: float = Field(default=0.0, description="Seconds since this version began to serve.")
     calls: int = Field(default=0, description="Calls since the server started.")
     errors: int = Field(default=0, description="How many of them failed.")

@@ -61,6 +61,7 @@ class PipelineWrapper:
     open_world: ClassVar[bool | None] = None
     timeout: ClassVar[float | None] = None
     concurrency: ClassVar[int | None] = None
+    replicas: ClassVar[int | None] = None
     group: ClassVar[str | None] = None
     engine: ClassVar[Literal["hosts", "local"] | None] = None
     env: ClassVar[tuple[str, ...] | list[str]] = ()

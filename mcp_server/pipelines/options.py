@@ -50,6 +50,7 @@ _EXPECTED: Mapping[str, str] = {
     "annotations": f"a mapping of {', '.join(_HINTS.values())} to true or false",
     "timeout": "a number of seconds above 0",
     "concurrency": "a whole number from 1",
+    "replicas": "a whole number from 1 to 64",
     "group": "a name of up to 64 letters, digits, `_` or `-`",
     "engine": "`hosts` or `local`",
     "isolation": "`process` or `sandbox`",

@@ -261,3 +261,12 @@ async def test_a_disk_that_is_full_refuses_the_deploy_and_keeps_the_old_version(
         with pytest.raises(Unavailable, match="cannot be saved"):
             await server.deploy("adder", wrapper(2), overwrite=True)
         assert await server.add("adder", 1) == 2
+
+
+async def test_a_deploy_waits_for_all_replicas_and_the_status_counts_them(place: Place) -> None:
+    async with place.server(engine="hosts") as server:
+        status = await server.deploy("adder", wrapper(5, inside="replicas = 2"))
+        assert status.replicas == {"wanted": 2, "serving": 2}
+        assert await server.add("adder", 1) == 6
+        other = await server.deploy("single", wrapper(1))
+        assert other.replicas is None

@@ -68,3 +68,13 @@ def test_another_engine_is_another_group_and_an_upload_cannot_choose_one() -> No
         "b": "local",
         "u": None,
     }
+
+
+def test_a_pipeline_with_replicas_is_alone_in_them_unless_it_names_a_group() -> None:
+    listed = [made("a"), made("b", replicas=3), made("c", group="g", replicas=2), made("d", group="g")]
+    found = groups(listed, Settings()).values()
+    assert {"".join(member.name for member in each.members): each.replicas for each in found} == {
+        "a": 1,
+        "b": 3,
+        "cd": 2,
+    }

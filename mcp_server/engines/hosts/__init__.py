@@ -6,6 +6,7 @@ from ...models import Group
 from ...settings import Settings
 from .generation import HostsGeneration
 from .launcher import Launcher, environment, open_launcher
+from .replicas import ReplicatedGeneration
 
 
 def open_workshop(settings: Settings) -> HostsWorkshop:
@@ -21,10 +22,12 @@ class HostsWorkshop:
         self._limits = settings.limits()
         self._launchers: dict[tuple[tuple[str, ...], bool], Launcher] = {}
 
-    def open(self, group: Group) -> HostsGeneration:
-        """Begin to load the group in a new host."""
+    def open(self, group: Group) -> HostsGeneration | ReplicatedGeneration:
+        """Begin to load the group in a new host, or in as many as it wants."""
         sandboxed = group.walls is not None and group.walls.sandbox
-        return HostsGeneration(group, self._launcher(group.env, sandboxed), self._settings.load_timeout)
+        launcher, within = self._launcher(group.env, sandboxed), self._settings.load_timeout
+        made = [HostsGeneration(group, launcher, within) for _ in range(group.replicas)]
+        return made[0] if len(made) == 1 else ReplicatedGeneration(group, made)
 
     async def shut(self) -> None:
         """End every host."""
