@@ -21,7 +21,7 @@ BUFFER = 2 * 1024 * 1024
 READ = 128 * 1024
 """Bytes that are read at once."""
 JOINED = 16 * 1024
-"""Bytes up to which the parts of a frame are joined before they are sent."""
+"""Bytes up to which what is sent together is joined first; more is sent at once, part by part."""
 
 LONGEST = 2**32 - 1
 """Bytes of a payload, as far as the header can say."""
@@ -47,6 +47,9 @@ class Wire(asyncio.BufferedProtocol):
         self._got = 0
         self._about = (Kind.END, 0)
         self._transport: asyncio.Transport | None = None
+        self._parts: list[bytes] = []
+        """What was queued in this turn of the event loop; it goes out together."""
+        self._size = 0
         self.flowing = asyncio.Event()
         self.flowing.set()
 
@@ -55,19 +58,23 @@ class Wire(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return
         size = sum(map(len, payload))
-        header = HEADER.pack(size, kind, number)
-        if size <= JOINED:
-            self._transport.write(b"".join((header, *payload)))
-        else:
-            self._transport.writelines((header, *(part for part in payload if part)))
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(HEADER.pack(size, kind, number))
+        self._parts += payload
+        self._size += size
+        if self._size > JOINED:
+            self._flush()
 
     def close(self) -> None:
         """Send what is queued, then close."""
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._loop = asyncio.get_running_loop()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._large is not None:
@@ -94,6 +101,16 @@ class Wire(asyncio.BufferedProtocol):
         self._transport = None
         self.flowing.set()
         self._lost()
+
+    def _flush(self) -> None:
+        parts, large = self._parts, self._size > JOINED
+        self._parts, self._size = [], 0
+        if not parts or self._transport is None or self._transport.is_closing():
+            return
+        if large:
+            self._transport.writelines([part for part in parts if part])
+        else:
+            self._transport.write(b"".join(parts))
 
     def _take(self) -> None:
         """Hand over every whole frame in the buffer, and move the rest to its beginning."""
