@@ -21,8 +21,8 @@ def groups(deployments: Iterable[Deployment], settings: Settings) -> dict[str, G
 
     The folder's pipelines share one group, apart from those that list variables: each list is a group of
     its own, so that nobody sees another's keys. An upload is alone, and so is what is sandboxed, and what
-    wants replicas: they share no memory. A declared group has all its members, and what any of them lists; but what was uploaded, what is sandboxed and what
-    is in this process never share with others.
+    wants replicas: they share no memory. A declared group has all its members, and what any of them lists;
+    but what was uploaded, what is sandboxed and what is in this process never share with others.
     """
     members: dict[tuple[str, Isolation], list[Deployment]] = {}
     for deployment in sorted(deployments, key=lambda each: each.name):

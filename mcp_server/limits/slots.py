@@ -6,8 +6,7 @@ much holds up itself. What does not fit into the queue is refused at once, befor
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 from ..errors import Overloaded
 from ..models import Answers, Emit, Event, Manifest, Options, Question, Run
@@ -57,21 +56,15 @@ class Slots:
         if place := self._reserved.pop(run.id, None):
             self._leave(place)
 
-    @asynccontextmanager
-    async def turn(self, run: Run, options: Options, manifest: Manifest | None) -> AsyncGenerator[Turn]:
-        """Wait for a slot, and hold it until the block ends.
+    def turn(self, run: Run, options: Options, manifest: Manifest | None) -> Turn:
+        """To be entered with `async with`: waits for a slot, and holds it until the block ends.
 
         A run that reserved nothing is never refused: it was accepted before, and only goes on.
         """
         queue = self._queue(run, self._bounds(options, manifest))
-        turn = Turn(self, run, queue, self._reserved.pop(run.id, None) or self._enter(queue, run))
-        try:
-            await turn.place.granted.wait()
-            yield turn
-        finally:
-            self._leave(turn.place)
+        return Turn(self, run, queue, self._reserved.pop(run.id, None) or self._enter(queue, run))
 
-    def lend(self, place: Place) -> None:
+    def leave(self, place: Place) -> None:
         """Let another call have the slot."""
         self._leave(place)
 
@@ -136,13 +129,25 @@ class Turn:
         self._queue = queue
         self.place = place
 
+    async def __aenter__(self) -> Turn:
+        if not self.place.granted.is_set():
+            try:
+                await self.place.granted.wait()
+            except BaseException:  # cancelled: the place is for another one
+                self._slots.leave(self.place)
+                raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._slots.leave(self.place)
+
     def lending(self, emit: Emit) -> Emit:
         """An `emit` that gives the slot away while a question waits for its answer."""
 
         async def hear(event: Event) -> Answers | None:
             if not isinstance(event, Question):
                 return await emit(event)
-            self._slots.lend(self.place)
+            self._slots.leave(self.place)
             answers = await emit(event)
             self.place = self._slots.again(self._run, self._queue)
             await self.place.granted.wait()

@@ -58,8 +58,9 @@ _BLANK = Run(id="", pipeline="", version=0, digest="", inputs={}, timeout=0, sta
 
 def pack_run(run: Run) -> tuple[bytes, ...]:
     """The payload of a RUN frame."""
-    told: Json = {name: getattr(run, name) for name in _PLAIN}
-    told["caller"] = run.caller
+    fields, caller = vars(run), run.caller
+    told: Json = {name: fields[name] for name in _PLAIN}
+    told["caller"] = (caller.name, caller.origin, [*caller.scopes])
     if run.client is not NO_CLIENT:
         told["client"] = run.client
     if run.replay is not None:
@@ -78,7 +79,8 @@ def unpack_run(payload: Bytes) -> Run:
     start, view = RUN.size + size, memoryview(payload)
     told: Json = orjson.loads(view[RUN.size : start])
     told["inputs"] = json.loads(bytes(view[start:])) if odd else orjson.loads(view[start:])
-    told["caller"] = Caller(**told["caller"])
+    name, origin, scopes = told["caller"]
+    told["caller"] = Caller(name=name, origin=origin, scopes=scopes)
     if client := told.get("client"):
         told["client"] = Client(**client)
     if replay := told.get("replay"):
@@ -88,7 +90,7 @@ def unpack_run(payload: Bytes) -> Run:
 
 def _as_json(value: Any) -> Any:
     """A model as its fields; what else pydantic writes as text."""
-    return dict(value) if isinstance(value, BaseModel) else to_jsonable_python(value)
+    return {**vars(value)} if isinstance(value, BaseModel) else to_jsonable_python(value)
 
 
 def pack_result(result: Result) -> tuple[bytes, ...]:
