@@ -11,6 +11,8 @@ from .access import Access
 from .catalog import Catalog
 from .catalog.definitions import Definitions
 from .engines.routing import RoutingEngine
+from .evaluation import Evaluations
+from .evaluation.gate import Gate
 from .limits.rates import Rates
 from .limits.shared import ledger
 from .models import Run
@@ -63,6 +65,10 @@ class Server:
         self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, conductor, settings, self.history)
         self.tracing: Tracing | None = None
         """While the server is open, and OpenTelemetry is wanted."""
+        self.evaluations = Evaluations(
+            self.catalog, self.runs, self.batches, self.engine, settings, self.history
+        )
+        self.gate = Gate(self.catalog, self.evaluations, settings)
         self._stack = AsyncExitStack()
         self.opened = False
         self.stopping = False

@@ -77,7 +77,8 @@ async def test_every_route_is_named(tmp_path: Path) -> None:
     app = create_app(Settings(folder=tmp_path, state=tmp_path / "state"))
     async with app.router.lifespan_context(app):
         paths = {route.path.rstrip("/") for route in app.routes if isinstance(route, Route | Mount)}
-    assert {path for path in paths if path not in DOCUMENTS} == set()
+    shown = {path for path in paths if path.removeprefix("/api") in DOCUMENTS or path in DOCUMENTS}
+    assert paths - shown == set()
 
 
 @pytest.mark.parametrize("name", [tool["name"] for tool in TOOLS])
@@ -144,7 +145,7 @@ async def test_the_first_wrapper_is_answered_as_the_readme_says(tmp_path: Path) 
         "Watch it",
         "Ask a person",
         "Change it while it runs",
-        "Versions and stages",
+        "Versions, promote, roll back",
         "Many pipelines",
         "Webhooks",
     ],

@@ -44,10 +44,33 @@ TOOLS: Mapping[str, Action] = MappingProxyType(
         "delete_version": "deploy",
         "set_stage": "deploy",
         "compare_versions": "read",
+        "evaluate_version": "deploy",
         "list_deliveries": "admin",
         "reset_breaker": "deploy",
     }
 )
+
+_MODELS: Mapping[str, Action] = MappingProxyType(
+    {
+        "GET /models": "read",
+        "GET /models/production": "read",
+        "GET /models/compare": "read",
+        "GET /models/contributors/{address}/impact": "read",
+        "GET /models/{model_id}/lineage": "read",
+        "GET /models/{name}/{version}": "read",
+        "GET /models/{name}/{version}/metrics": "read",
+        "GET /models/{name}/{version}/lineage": "read",
+        "GET /models/{name}/{version}/predictions": "read",
+        "GET /models/{name}/{version}/download": "deploy",
+        "PATCH /models/{name}/{version}": "deploy",
+        "DELETE /models/{name}/{version}": "deploy",
+        "POST /models/{name}/{version}/transition": "deploy",
+        "POST /models/register": "deploy",
+        "POST /models/evaluate": "deploy",
+        "POST /models/batch": "deploy",
+    }
+)
+"""Those of the registry, which are below `/api` too."""
 
 ROUTES: Mapping[str, Action | None] = MappingProxyType(
     {
@@ -92,7 +115,6 @@ ROUTES: Mapping[str, Action | None] = MappingProxyType(
         "POST /v1/chat/completions": "run",
         "POST /v1/files": "run",
         "POST /v1/responses": "run",
-        "GET /models": "read",
         "GET /models/{model}": "read",
         "POST /chat/completions": "run",
         "POST /files": "run",
@@ -107,6 +129,15 @@ ROUTES: Mapping[str, Action | None] = MappingProxyType(
         "POST /step/{run_id}/fork": "run",
         "GET /artifacts/{run_id}": "read",
         "GET /step/{run_id}/stream": "read",
+        **_MODELS,
+        **{key.replace(" /", " /api/", 1): action for key, action in _MODELS.items()},
+        "POST /api/v1/dspy/execute": "run",
+        "POST /api/v1/dspy/execute/batch": "run",
+        "GET /api/v1/dspy/programs": "read",
+        "GET /api/v1/dspy/execution/{execution_id}": "read",
+        "GET /api/v1/dspy/stats": "read",
+        "GET /api/v1/dspy/health": OPEN,
+        "POST /api/v1/dspy/cache/clear": "admin",
         "GET /openapi.json": OPEN,
         "GET /openapi.yaml": OPEN,
         "GET /docs": OPEN,

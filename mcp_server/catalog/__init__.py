@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import anyio
 from anyio import to_thread
@@ -14,6 +15,7 @@ from ..pipelines.registered import registered
 from ..settings import Settings
 from ..store.records import NOTHING, Remarks, Stage
 from . import names
+from .archive import Readiness
 from .background import Background
 from .board import Board, Subscription
 from .choosing import Choosing
@@ -151,6 +153,38 @@ class Catalog:
     async def versions(self, name: str) -> tuple[VersionStatus, ...]:
         """Every version of a pipeline, newest first, with stage and lineage. Raises `NotFound`."""
         return await self._versions.list(name)
+
+    async def all_versions(self) -> tuple[VersionStatus, ...]:
+        """Every version of every pipeline, by name, the newest first."""
+        return await self._versions.all()
+
+    async def version(self, name: str, version: int) -> VersionStatus:
+        """One version. Raises `NotFound`."""
+        for each in await self._versions.list(name):
+            if each.number == version:
+                return each
+        raise NotFound(f"{name[:64]} has no version {version}.")
+
+    async def readiness(self, versions: Iterable[VersionStatus]) -> Mapping[str, Readiness]:
+        """Whether these can be called, by the name of their pipeline: of each pipeline one."""
+        return await self._versions.readiness(versions)
+
+    async def add_version(self, name: str, digest: str, *, author: str = "anyone") -> VersionStatus:
+        """A version of `name` made of a source that the server keeps, by its digest; it does not serve yet.
+
+        The same source is the same version again. Raises `Invalid` for a name or a source that cannot be
+        one, `NotFound` for an unknown digest, `Unavailable` when it cannot be stored.
+        """
+        names.check(name)
+        return await self._versions.add(name, digest, author)
+
+    async def version_root(self, name: str, version: int) -> Path:
+        """The folder with the files of a version. Raises `NotFound`, and `Broken` if they are gone."""
+        return await self._versions.root(name, version)
+
+    async def version_source(self, name: str, version: int) -> Source:
+        """The files of a version. Raises `NotFound`, `Broken` and `Unavailable` if they are gone."""
+        return await self._versions.source(name, version)
 
     async def update_version(
         self,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Literal
+
 from anyio import to_thread
 
 from ..errors import Broken, Invalid, NotFound, Unavailable
 from ..models import Source
-from ..store import Committed
+from ..pipelines.options import options_of
+from ..store import Committed, Draft
 from ..store.records import Placing, Record, Remarks
 from .deployments import Deployment, Deployments
 from .folder import read
 from .ledger import Ledger
 from .placing import from_store
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+Readiness = Literal["ready", "pending", "failed"]
+"""Whether a version can be called: it loaded, it was never loaded, it does not load."""
 
 
 class Archive:
@@ -23,6 +32,10 @@ class Archive:
     async def records(self, name: str) -> tuple[Record, ...]:
         """Every version of a pipeline that was not deleted, by rising number."""
         return await self._ledger.store.records(name)
+
+    async def everything(self) -> tuple[Record, ...]:
+        """The same of every pipeline, by name."""
+        return await self._ledger.store.everything()
 
     async def record(self, name: str, number: int) -> Record:
         """One version. Raises `NotFound`."""
@@ -58,6 +71,36 @@ class Archive:
             return await to_thread.run_sync(read, name, deployment.root)
         except (Invalid, OSError):
             raise Unavailable(f"The files of version {number} cannot be read any more.") from None
+
+    async def readiness(self, digests: Mapping[str, str]) -> Mapping[str, Readiness]:
+        """Whether a version of each pipeline could be called, given its digest, by name."""
+        ledger = self._ledger
+        known = await ledger.store.schemas(ledger.environment, digests)
+        present = await to_thread.run_sync(
+            lambda: {name for name, digest in digests.items() if ledger.shelf.find(digest)}
+        )
+        return {
+            name: "failed" if name not in present else "ready" if name in known else "pending"
+            for name in digests
+        }
+
+    async def add(self, name: str, digest: str, author: str, parent: int | None) -> int:
+        """A version of `name` with a source that is kept here already; gives its number.
+
+        Raises `NotFound` if there is no such source, `Broken` if it cannot be one, `Unavailable`.
+        """
+        root = self._ledger.shelf.find(digest) if DIGEST.fullmatch(digest) else None
+        if root is None:
+            raise NotFound("No source with this digest is kept here.")
+        try:
+            source = await to_thread.run_sync(read, name, root)
+        except (Invalid, OSError):
+            raise Unavailable("The files of this source cannot be read any more.") from None
+        options = await to_thread.run_sync(options_of, source.files)
+        draft = Draft(name, digest, options, author, parent=parent)
+        committed = await self._lasting().store.add([draft])
+        self._note(committed)
+        return committed.versions[0].number
 
     async def place(self, placing: Placing) -> None:
         """Give a version a stage. Raises `NotFound` and `Unavailable`."""

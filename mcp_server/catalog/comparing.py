@@ -57,12 +57,17 @@ def deltas(before: Mapping[str, float], after: Mapping[str, float]) -> Mapping[s
     return {name: round(after[name] - before[name], 10) for name in before if name in after}
 
 
+def gained(metric: str, rise: float) -> float:
+    """How much better it got: for a metric that is better when it is lower, by how much it fell."""
+    return -rise if LOWER.search(metric) else rise
+
+
 def recommended(
     numbers: tuple[int, int], rises: Mapping[str, float], changes: tuple[SchemaChange, ...]
 ) -> Recommendation:
     """Which of the versions `numbers`, given how much the metrics rose from the first to the second."""
     first, second = numbers
-    better = [name for name, rise in rises.items() if rise and (rise < 0) == bool(LOWER.search(name))]
+    better = [name for name, rise in rises.items() if gained(name, rise) > 0]
     worse = [name for name, rise in rises.items() if rise and name not in better]
     broken = ", ".join(f"`{each.field}`" for each in changes if each.breaks)
     caution = f" Callers of version {first} may break: {broken} changed." if broken else ""

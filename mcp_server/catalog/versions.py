@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import Invalid, NotFound, ServerError
-from ..models import Manifest, Noun
+from ..models import Manifest, Noun, Source, State
 from ..store.records import Record, Remarks, Stage
+from .archive import Readiness
 from .board import Board
 from .comparing import Recommendation, SchemaChange, deltas, recommended, schema_changes, source_diff
 from .keeper import Keeper
+
+STATES: Mapping[State, Readiness] = MappingProxyType(
+    {"running": "ready", "loading": "pending", "error": "failed"}
+)
+"""How a version in production is."""
 
 
 class VersionStatus(Noun):
@@ -63,6 +71,42 @@ class Versions:
         if not found:
             raise NotFound(f"There is no version of a pipeline named {name[:64]}.")
         return tuple(sorted(found, key=lambda each: each.number, reverse=True))
+
+    async def all(self) -> tuple[VersionStatus, ...]:
+        """Every version of every pipeline, by name, the newest first."""
+        await self._board.until(lambda: self._board.started)
+        unsaved = [each for name in self._board.snapshot.entries for each in self._unsaved(name)]
+        found = [*map(self.status, await self._archive.everything()), *unsaved]
+        return tuple(sorted(found, key=lambda each: (each.pipeline, -each.number)))
+
+    async def readiness(self, versions: Iterable[VersionStatus]) -> Mapping[str, Readiness]:
+        """How these are, by the name of their pipeline: of each pipeline one. Those in production say so."""
+        entries = self._board.snapshot.entries
+        found: dict[str, Readiness] = {}
+        others: dict[str, str] = {}
+        for each in versions:
+            entry = entries.get(each.pipeline)
+            if entry and entry.version and entry.version.number == each.number and entry.state in STATES:
+                found[each.pipeline] = STATES[entry.state]
+            else:
+                others[each.pipeline] = each.digest
+        return {**found, **await self._archive.readiness(others)}
+
+    async def add(self, name: str, digest: str, author: str) -> VersionStatus:
+        """See `Catalog.add_version`."""
+        async with self._keeper.turn():
+            number = await self._archive.add(name, digest, author, self._board.production(name))
+        return await self.one(name, number)
+
+    async def root(self, name: str, number: int) -> Path:
+        """Where the files of a version lie. Raises `NotFound`, and `Broken` if they are gone."""
+        await self._board.until(lambda: self._board.started)
+        return (await self._archive.deployment(name, number)).root
+
+    async def source(self, name: str, number: int) -> Source:
+        """The files of a version. Raises `NotFound`, `Broken` and `Unavailable` if they are gone."""
+        await self._board.until(lambda: self._board.started)
+        return await self._archive.source(name, number)
 
     def _unsaved(self, name: str) -> tuple[VersionStatus, ...]:
         """The upload that serves, if it ends with this server."""

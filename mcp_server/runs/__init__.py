@@ -10,6 +10,7 @@ steps       runs whose components are recorded: gone on with, forked, rewound, s
 past        what runs were: read from history, as callers may see it
 elsewhere   runs of other servers on the same store: stopped and answered through it
 trail       what a run said, for who follows it
+values      the value that a run gave
 uploads     files that came with calls
 cache       what calls gave, given again for a while
 breakers    pipelines that only fail, not called for a while

@@ -39,7 +39,7 @@ class Admission:
         self._breakers.check(run)
         lasts = detached or run.key is not None
         if not lasts and run.parent is None and run.verb == "call" and (kept := self._cache.find(entry, run)):
-            self._history.hit(run.pipeline)
+            self._history.hit(run.pipeline, run.version)
             self._count(run.pipeline)
             return kept
         manifest = entry.version.manifest

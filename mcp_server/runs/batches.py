@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ..catalog import Catalog, Stage
@@ -35,6 +35,8 @@ class Batches:
     def __init__(self, runs: Runs, catalog: Catalog) -> None:
         self._runs = runs
         self._catalog = catalog
+        self.scored: Callable[[Run], Awaitable[Json]] = unscored
+        """Measures a batch with an `evaluation`, once its items have ended; its result holds that, too."""
 
     async def begin(
         self,
@@ -46,11 +48,12 @@ class Batches:
         timeout: float | None = None,
         version: int | None = None,
         stage: Stage | None = None,
+        evaluation: Json | None = None,
     ) -> Run:
         """Begin to call the pipeline for each of the inputs; durable when this returns.
 
         An item that fails, or that the pipeline does not accept, fails only itself. `timeout` is each item's,
-        and so is the `version` or `stage`.
+        and so is the `version` or `stage`. An `evaluation` is what `scored` is to know when all have ended.
         Raises `Invalid`, and as `Runs.start` for the pipeline.
         """
         if not 0 < len(inputs) <= ITEMS:
@@ -60,6 +63,7 @@ class Batches:
         choice = {"version": version} if version else {"stage": stage} if stage else {}
         serving = (await self._catalog.find(name, version, stage)).version
         given = {"items": [*inputs], "concurrency": concurrency, **choice}
+        given |= {"evaluation": evaluation} if evaluation else {}
         run = made(serving, caller, given, timeout or 0.0).model_copy(
             update={"usage": {"items": len(inputs)}, "verb": "batch", "continues": True}
         )
@@ -98,7 +102,8 @@ class Batches:
             for place, inputs in enumerate(run.inputs["items"]):
                 tasks.create_task(call(place, inputs))
         failed = sum(1 for each in ended if each.status != "done")
-        return render({"items": len(ended), "done": len(ended) - failed, "failed": failed})
+        told = {"items": len(ended), "done": len(ended) - failed, "failed": failed}
+        return render(told | (await self.scored(run) if "evaluation" in run.inputs else {}))
 
     async def _ended(self, item: Run) -> Run:
         """An item that was begun before the batch's server died, once it has ended."""
@@ -147,3 +152,8 @@ def failed(batch: Run, place: int, inputs: Json, text: str) -> Run:
 async def unanswered(event: Event) -> Answers | None:
     """Nobody is there to answer what an item asks."""
     return {} if isinstance(event, Question) else None
+
+
+async def unscored(run: Run) -> Json:
+    """Nobody is there to measure it."""
+    return {}

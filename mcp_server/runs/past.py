@@ -83,9 +83,11 @@ class Past:
                 raise
             return address.part(artifact, size)
 
-    async def statistics(self, pipeline: str) -> Statistics:
-        """How the calls of a pipeline went, whoever called. A pipeline without calls has zeros."""
-        return await self._history.statistics(pipeline)
+    async def statistics(
+        self, pipeline: str | None = None, version: int | None = None, days: int = 30
+    ) -> Statistics:
+        """How the calls went, whoever called: of all, a pipeline, or a version. Without calls it is zeros."""
+        return await self._history.statistics(pipeline, days, version)
 
     async def moved(self, run: Run) -> None:
         """Wait until a run that goes on elsewhere ends, or asks something that `run` does not ask."""

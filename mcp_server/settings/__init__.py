@@ -7,6 +7,7 @@ working directory.
 
 isolating   walls around pipelines
 keeping     folders, the store, history
+promoting   what a version must reach
 running     the engine, deadlines, sizes
 limiting    calls at once, requests in a time
 bounding    what clients may have of connections, sessions, bytes and time
@@ -41,6 +42,7 @@ from .bounding import Bounding
 from .isolating import Isolating
 from .keeping import Keeping
 from .limiting import Limiting
+from .promoting import Promoting
 from .running import Running
 from .serving import Serving
 
@@ -58,7 +60,7 @@ HAYHOOKS = MappingProxyType(
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
-class Settings(Bounding, Access, Limiting, Serving, Isolating, Running, Keeping):
+class Settings(Bounding, Access, Limiting, Serving, Isolating, Running, Promoting, Keeping):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(

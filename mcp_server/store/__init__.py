@@ -188,6 +188,10 @@ class Store:
         """Every version of a pipeline that was not deleted, by rising number."""
         return await self._do(self._database.records, pipeline)
 
+    async def everything(self) -> tuple[Record, ...]:
+        """The same of every pipeline, by name."""
+        return await self._do(self._database.everything)
+
     async def remark(self, pipeline: str, number: int, remarks: Remarks) -> Committed:
         """Write down what a person says about a version. Raises `NotFound`."""
         return await self._do(self._database.remark, pipeline, number, remarks)

@@ -27,16 +27,17 @@ class Count(NamedTuple):
     """An ended call as it is counted."""
 
     pipeline: str
+    version: int
     day: int
     bucket: int
     failed: bool
     seconds: float
 
 
-def counted(pipeline: str, started: float, finished: float, *, failed: bool) -> Count:
+def counted(pipeline: str, version: int, started: float, finished: float, *, failed: bool) -> Count:
     """An ended call; times are seconds since the epoch."""
     seconds = max(0.0, finished - started)
-    return Count(pipeline, int(finished // DAY), bucket(seconds), failed, seconds)
+    return Count(pipeline, version, int(finished // DAY), bucket(seconds), failed, seconds)
 
 
 def bucket(seconds: float) -> int:
@@ -99,7 +100,7 @@ def changed(run: Run, record: Recording, instance: str, life: float | None = Non
     count = None
     if run.verb in CALLS and run.status in ("done", "failed"):
         failed = run.status == "failed"
-        count = counted(run.pipeline, run.started, run.finished or run.started, failed=failed)
+        count = counted(run.pipeline, run.version, run.started, run.finished or run.started, failed=failed)
     whole = record in ("full", "steps")
     if run.verb not in {*CALLS, "batch"} or (record == "none" and run.key is None):
         return RunChange(None, count)

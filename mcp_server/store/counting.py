@@ -17,9 +17,9 @@ from .run_tables import counters
 
 def add(connection: Connection, counts: Sequence[Count]) -> None:
     """Count these calls."""
-    slots: dict[tuple[str, int, int], Slot] = {}
+    slots: dict[tuple[str, int, int, int], Slot] = {}
     for each in counts:
-        key = each[:3]
+        key = each[:4]
         before = slots.get(key, Slot(*key, 0, 0, 0.0))
         slots[key] = before._replace(
             total=before.total + 1, failed=before.failed + each.failed, seconds=before.seconds + each.seconds
@@ -33,6 +33,7 @@ class Slot(NamedTuple):
     """A row of the table `counters`, its columns in order."""
 
     pipeline: str
+    version: int
     day: int
     bucket: int
     total: int
@@ -47,14 +48,18 @@ def addition(mark: str) -> str:
     )
     return (
         f"INSERT INTO counters ({', '.join(Slot._fields)}) VALUES ({', '.join([mark] * len(Slot._fields))}) "
-        f"ON CONFLICT (pipeline, day, bucket) DO UPDATE SET {added}"
+        f"ON CONFLICT (pipeline, version, day, bucket) DO UPDATE SET {added}"
     )
 
 
-def statistics(connection: Connection, pipeline: str, days: int) -> Statistics:
-    """The figures of a pipeline, of all time and of its last `days` days with calls."""
-    rows = connection.execute(select(counters).where(counters.c.pipeline == pipeline)).all()
-    slots = [Slot(*row) for row in rows]
+def statistics(
+    connection: Connection, pipeline: str | None, days: int, version: int | None = None
+) -> Statistics:
+    """The figures of a pipeline, of one of its versions, or of all: ever, and of its last `days` days."""
+    query = select(counters)
+    query = query if pipeline is None else query.where(counters.c.pipeline == pipeline)
+    query = query if version is None else query.where(counters.c.version == version)
+    slots = [Slot(*row) for row in connection.execute(query)]
     newest = sorted({slot.day for slot in slots}, reverse=True)[:days]
     by_day = {
         datetime.fromtimestamp(day * DAY, UTC).date(): figures(slot for slot in slots if slot.day == day)

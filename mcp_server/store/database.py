@@ -81,6 +81,10 @@ class Database:
         with self._reading() as connection:
             return stages.records(connection, pipeline)
 
+    def everything(self) -> tuple[Record, ...]:
+        with self._reading() as connection:
+            return stages.everything(connection)
+
     def remark(self, pipeline: str, number: int, remarks: Remarks) -> Committed:
         with self._writing() as connection:
             stages.remark(connection, pipeline, number, remarks)

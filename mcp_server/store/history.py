@@ -86,9 +86,11 @@ class History:
         """
         self._writer.put(changed(run, record, self.instance, LIFE if promised else None))
 
-    def hit(self, pipeline: str) -> None:
+    def hit(self, pipeline: str, version: int) -> None:
         """Count a call that was answered with a kept result, soon. Never fails."""
-        self._writer.put(RunChange(None, Count(pipeline, int(time.time() // DAY), CACHED, False, 0.0)))
+        self._writer.put(
+            RunChange(None, Count(pipeline, version, int(time.time() // DAY), CACHED, False, 0.0))
+        )
 
     def step(self, run: Run, step: StepDone) -> None:
         """Keep a component call of a run, soon and in order. Returns at once and never fails; see `lost`."""
@@ -129,9 +131,11 @@ class History:
         """What a recorded run left, with its content."""
         return await self._read(lambda journal: journal.artifact(run, name))
 
-    async def statistics(self, pipeline: str, days: int = 30) -> Statistics:
-        """How the calls of a pipeline went: all of them, and those of its last days with calls."""
-        return await self._read(lambda journal: journal.statistics(pipeline, days))
+    async def statistics(
+        self, pipeline: str | None, days: int = 30, version: int | None = None
+    ) -> Statistics:
+        """How the calls went, of a pipeline or of all, of a version or of all: ever, and on the last days."""
+        return await self._read(lambda journal: journal.statistics(pipeline, days, version))
 
     async def change(self, work: Callable[[Connection], T]) -> T:
         """Make a change of the run tree; it is durable when this returns. Raises what it raises."""

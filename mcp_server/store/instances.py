@@ -101,13 +101,18 @@ class Instance:
 
     def _give_up(self, connection: Connection, chosen: ColumnElement[bool]) -> None:
         lost = (LOST, chosen)
-        left = connection.execute(select(runs.c.pipeline, runs.c.started, runs.c.verb).where(*lost)).all()
+        left = connection.execute(
+            select(runs.c.pipeline, runs.c.version, runs.c.started, runs.c.verb).where(*lost)
+        ).all()
         if not left:
             return
         ended = {"status": "failed", "error": INTERRUPTED, "finished": time.time()}
         connection.execute(update(runs).where(*lost).values(self._claim() | ended))
         calls = [row for row in left if row.verb in CALLS]
-        add(connection, [counted(row.pipeline, row.started, row.started, failed=True) for row in calls])
+        add(
+            connection,
+            [counted(row.pipeline, row.version, row.started, row.started, failed=True) for row in calls],
+        )
 
     def _is_gone(self, identity: str, lease: float | None, now: float) -> bool:
         if lease is not None:

@@ -164,9 +164,9 @@ class Journal:
             )
         )
 
-    def statistics(self, pipeline: str, days: int) -> Statistics:
+    def statistics(self, pipeline: str | None, days: int, version: int | None = None) -> Statistics:
         """See `counting.statistics`."""
-        return self._read(lambda connection: statistics(connection, pipeline, days))
+        return self._read(lambda connection: statistics(connection, pipeline, days, version))
 
     def ask(self, work: Callable[[Connection], T]) -> T:
         """What `work` reads."""

@@ -137,16 +137,34 @@ counters = Table(
     "counters",
     metadata,
     Column("pipeline", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
     Column("day", Integer, primary_key=True, autoincrement=False),
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     Column("total", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
 )
-"""How many calls took about how long: a histogram for each pipeline and day (UTC, days since the epoch).
+"""How many calls took about how long: a histogram for each version and day (UTC, days since the epoch).
 
-Retention does not touch it.
+Retention does not touch it. Version 0 has the calls that were counted before versions were told apart.
 """
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("pipeline", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+    Index("ix_measurements_version", "pipeline", "version"),
+)
+"""What was measured of versions; see `measurements.Measurement`. `metrics` is a JSON object."""
 
 instances = Table(
     "instances",

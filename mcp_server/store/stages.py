@@ -22,6 +22,13 @@ def records(connection: Connection, pipeline: str) -> tuple[Record, ...]:
     return tuple(_record(row) for row in connection.execute(query.order_by(versions.c.number)))
 
 
+def everything(connection: Connection) -> tuple[Record, ...]:
+    """Every version of every pipeline that was not deleted, by name and rising number."""
+    query = select(versions).where(~versions.c.deleted)
+    ordered = query.order_by(versions.c.pipeline, versions.c.number)
+    return tuple(_record(row) for row in connection.execute(ordered))
+
+
 def remark(connection: Connection, pipeline: str, number: int, remarks: Remarks) -> None:
     """Write down what a person says about a version. Raises `NotFound`."""
     row = _row(connection, pipeline, number)

@@ -1,4 +1,4 @@
-"""The management tools of versions: list, describe, stage, compare, delete."""
+"""The management tools of versions: list, describe, stage, compare, evaluate, delete."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import get_args
 
 from ...catalog import Comparison, Stage, VersionStatus
 from ...errors import Invalid
+from ...evaluation import GOLDEN, METRIC
+from ...evaluation.metrics import EVALUATORS, METRICS, check
 from ...models import NAME, Json
 from ...server import Server
-from .schemas import LIST, OBJECT, STRING, described, gives, takes, tool
+from .schemas import COUNT, LIST, OBJECT, STRING, described, gives, takes, tool
 from .search_tools import NUMBERS
 from .views import Invocation, moment
 
@@ -19,12 +21,16 @@ class VersionTools:
 
     def __init__(self, server: Server) -> None:
         self._catalog = server.catalog
+        self._evaluations = server.evaluations
+        self._gate = server.gate
+        self._patience = server.settings.soft_deadline
         self.answers: Mapping[str, Callable[[Invocation], Awaitable[Json]]] = {
             "list_versions": self.list,
             "update_version": self.update,
             "delete_version": self.delete,
             "set_stage": self.set_stage,
             "compare_versions": self.compare,
+            "evaluate_version": self.evaluate,
         }
 
     async def list(self, call: Invocation) -> Json:
@@ -57,8 +63,15 @@ class VersionTools:
         archive, share = call.arguments.get("archive_existing", False), call.arguments.get("share")
         name, version = named(call)
         return shown(
-            await self._catalog.set_stage(
-                name, version, call.arguments["stage"], archive_existing=archive, share=share
+            await self._gate.set_stage(
+                call.caller,
+                name,
+                version,
+                call.arguments["stage"],
+                archive_existing=archive,
+                share=share,
+                min_score=call.arguments.get("min_score"),
+                listener=call.listener,
             )
         )
 
@@ -66,6 +79,22 @@ class VersionTools:
         """Two versions side by side."""
         name, first = named(call, "first")
         return compared(await self._catalog.compare_versions(name, first, named(call, "second")[1]))
+
+    async def evaluate(self, call: Invocation) -> Json:
+        """Measure a version on golden cases, and wait a while; it goes on without its caller."""
+        given = call.arguments
+        name, version = named(call)
+        metrics: list[str] = given.get("metrics", [METRIC])
+        check(metrics)
+        dataset = await self._evaluations.dataset(name, version, given.get("dataset", GOLDEN))
+        made = await self._evaluations.evaluate(
+            call.caller, name, version, dataset, metrics, listener=call.listener, within=self._patience
+        )
+        view: Json = {"pipeline": name, "version": str(version), "dataset": made.dataset}
+        view |= {"batch_id": made.batch.id, "status": made.batch.status, "total": made.total}
+        if not made.batch.ended:
+            return view | {"next": "It goes on by itself; get_batch follows it, get_run has the metrics."}
+        return view | {"failed": made.failed, "metrics": dict(made.metrics)}
 
 
 def named(call: Invocation, key: str = "version") -> tuple[str, int]:
@@ -178,6 +207,9 @@ TOOLS: tuple[Json, ...] = (
                     "description": "Archive the version it displaces.",
                 },
                 "share": described(NUMBER, "For staging: share of the calls, 0 to 1.", minimum=0, maximum=1),
+                "min_score": described(
+                    NUMBER, "For production: score its golden cases must reach.", minimum=0, maximum=1
+                ),
             },
             "name",
             "version",
@@ -186,6 +218,43 @@ TOOLS: tuple[Json, ...] = (
         VERSION,
         destructiveHint=True,
         idempotentHint=True,
+    ),
+    tool(
+        "evaluate_version",
+        "Evaluate version",
+        "Runs a version on golden cases and measures its answers; the metrics become the version's.",
+        takes(
+            WHICH
+            | {
+                "dataset": described(
+                    STRING,
+                    "A JSONL file in the pipeline's folder, or in `datasets` of the state directory; its "
+                    "lines have `inputs` and `expected`.",
+                    default=GOLDEN,
+                ),
+                "metrics": {
+                    "type": "array",
+                    "items": {"type": "string", "enum": [*METRICS, *EVALUATORS]},
+                    "minItems": 1,
+                    "description": f"What to measure. Default: {METRIC}.",
+                },
+            },
+            "name",
+            "version",
+        ),
+        gives(
+            {
+                "pipeline": STRING,
+                "version": STRING,
+                "dataset": STRING,
+                "batch_id": STRING,
+                "status": STRING,
+                "total": COUNT,
+                "failed": COUNT,
+                "metrics": OBJECT,
+            }
+        ),
+        openWorldHint=True,
     ),
     tool(
         "compare_versions",

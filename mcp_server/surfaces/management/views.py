@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from ...models import Caller, Json
+from ...models import Caller, Emit, Json
+from ...runs import ignore
 from .search import Index
 
 VERSION = "haystack-mcp-server/version"
@@ -40,6 +41,8 @@ class Invocation:
     """What the address serves now."""
     key: str | None = None
     """The idempotency key the client gave."""
+    listener: Emit = ignore
+    """Hears how far the call is."""
 
 
 def moment(seconds: float) -> str:

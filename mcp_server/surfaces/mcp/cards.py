@@ -11,7 +11,9 @@ from ...pipelines.diagrams import ADDRESS as DIAGRAM
 from ...pipelines.diagrams import MERMAID
 from ...pipelines.uris import Template
 from ...server import Server
+from ...store.measurements import Measurement
 from ..management.run_views import detailed
+from ..management.views import moment
 
 JSON = "application/json"
 CARD = Template("pipeline://{name}")
@@ -37,7 +39,7 @@ TEMPLATES: tuple[Json, ...] = (
         "uriTemplate": VERSION.text,
         "name": "pipeline_version",
         "title": "Pipeline version",
-        "description": "Stage, author, parent, tags and metrics of a version.",
+        "description": "Stage, author, parent, tags, metrics and evaluations of a version.",
         "mimeType": JSON,
     },
     {
@@ -72,6 +74,7 @@ class Cards:
     def __init__(self, server: Server) -> None:
         self._catalog = server.catalog
         self._runs = server.runs
+        self._measured = server.evaluations.measured
 
     async def read(self, caller: Caller, uri: str) -> Json | None:
         """The one content of a resource; None for a URI that is none of the server's own.
@@ -121,7 +124,10 @@ class Cards:
     async def _version(self, name: str, version: str) -> str:
         for each in await self._catalog.versions(name):
             if str(each.number) == version:
-                return each.model_dump_json(exclude_none=True)
+                found = await self._measured.of(name, each.number)
+                scores = [evaluated(measurement) for measurement in found if measurement.total]
+                view = each.model_dump(mode="json", exclude_none=True) | {"evaluations": scores}
+                return orjson.dumps(view).decode()
         raise NotFound(f"{name} has no version {version[:20]}.")
 
     async def _source(self, caller: Caller, name: str, path: str) -> str:
@@ -131,6 +137,18 @@ class Cards:
         if path not in files:
             raise NotFound(f"{name} has no file {path[:200]}.")
         return files[path].decode()
+
+
+def evaluated(measurement: Measurement) -> Json:
+    """What a version reached on a dataset, as a card shows it."""
+    return {
+        "batch_id": measurement.id,
+        "dataset": measurement.dataset,
+        "metrics": dict(measurement.metrics),
+        "total": measurement.total,
+        "failed": measurement.failed,
+        "created": moment(measurement.created),
+    }
 
 
 def may_read_source(caller: Caller) -> bool:

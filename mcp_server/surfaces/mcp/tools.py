@@ -25,6 +25,7 @@ from ..management.views import Invocation
 from .eras import Request
 from .pages import page
 from .patience import patience_of
+from .reports import reported
 from .results import answer, joined, refused
 from .running import Running, Waiting
 from .session_tasks import wants_task
@@ -71,8 +72,9 @@ class Tools:
             if params.name == RUN_PIPELINE:
                 return await self._run_pipeline(request, params, toolset, arguments)
             view, key = partial(self.toolsets.view, toolset), wanted_key(request)
-            invocation = Invocation(caller_of(request, "mcp"), arguments, view, key)
-            return answer(await self._management.call(params.name, invocation))
+            async with reported(request, params.name) as emit:
+                invocation = Invocation(caller_of(request, "mcp"), arguments, view, key, emit)
+                return answer(await self._management.call(params.name, invocation))
         except ServerError as error:
             if wants_task(request, params):  # its client expects a task, and nothing else
                 raise MCPError(types.INVALID_PARAMS, str(error)) from None

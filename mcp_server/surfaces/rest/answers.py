@@ -9,16 +9,16 @@ from __future__ import annotations
 import mimetypes
 from base64 import b64decode
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, unquote
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...content.fitting import WHOLE
 from ...models import Chunk, Json, Run
 from ...runs import Runs
+from ...runs.values import ALL, members_of, spoken, unwrapped, value
 from ..listening import Listening, Stream
 from ..management.run_views import detailed, parked
 from ..operations import as_json
@@ -52,7 +52,7 @@ async def streamed_text(request: Request, runs: Runs, heard: Listening) -> Respo
     said = texts(heard)
     first = await anext(said, None)
     if first is None and heard.run.ended and not problem(heard.run):
-        whole = await value(runs, heard.run)
+        whole = await value(runs.past, heard.run)
         first = whole if isinstance(whole, str) else orjson.dumps(whole).decode()
     if first is None:
         return await answered(request, runs, heard)
@@ -130,43 +130,8 @@ async def json_of(runs: Runs, run: Run) -> Json:
     assert run.result is not None, "an ended run that was not cancelled has a result"
     blocks: list[Json] = orjson.loads(run.result.content)
     others = [block for block in blocks if block["type"] != "text"]
-    found: Json = {"result": await value(runs, run)}
+    found: Json = {"result": await value(runs.past, run)}
     return found | {"content": blocks} if others and not run.result.partial else found
-
-
-async def value(runs: Runs, run: Run) -> Any:
-    """The value a pipeline returned, whole; where it returned blocks without one, their text."""
-    assert run.result is not None, "an ended run that was not cancelled has a result"
-    blocks: list[Json] = orjson.loads(run.result.content)
-    whole = next((each.name for each in run.result.artifacts if each.name.startswith("result.")), None)
-    if run.result.partial and whole is not None:
-        uri = next(each.uri(run.id) for each in run.result.artifacts if each.name == whole)
-        content = (await runs.past.part(run.caller, uri, ALL)).content
-        if whole.endswith(".txt"):
-            return content.decode()
-        wrapped = any(block.get("description") == WHOLE for block in blocks)  # else it is what was returned
-        return unwrapped(orjson.loads(content)) if wrapped else orjson.loads(content)
-    if run.result.structured is None:
-        return "\n".join(spoken(blocks)) or None
-    found: Json = orjson.loads(run.result.structured)
-    text = next(iter(spoken(blocks)), "")
-    return found if text.encode() == run.result.structured else unwrapped(found)
-
-
-def unwrapped(found: Any) -> Any:
-    """What is in the object that MCP needs around a value which is none."""
-    members = members_of(found)
-    return members["result"] if members.keys() == {"result"} else found
-
-
-def members_of(found: Any) -> Json:
-    """The members of an object; none of any other value."""
-    return cast(Json, found) if isinstance(found, dict) else {}
-
-
-def spoken(blocks: list[Json]) -> list[str]:
-    """The texts of the content."""
-    return [block["text"] for block in blocks if block["type"] == "text"]
 
 
 def file_block(run: Run) -> Json | None:
@@ -200,7 +165,3 @@ async def file_of(runs: Runs, run: Run, block: Json) -> tuple[bytes, str, str]:
 def disposition(name: str) -> str:
     """`Content-Disposition` with a name of any characters (RFC 6266)."""
     return f"attachment; filename*=utf-8''{quote(name, safe='')}"
-
-
-ALL = 2**40
-"""Bytes: more than any artifact has."""

@@ -6,10 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...models import Artifact
+from ...runs.values import ALL
 from ...server import Server
 from ..callers import caller_of
 from ..operations import Operation
-from .answers import ALL, disposition
+from .answers import disposition
 
 
 def operation(server: Server) -> Operation:
