@@ -19,7 +19,7 @@ from .limiting import RateLimits
 from .proxies import Forwarded, Trusted
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, docs, health, mcp, openai, rest, steps
+from .surfaces import Surface, docs, health, mcp, openai, programs, registry, rest, steps
 from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
@@ -27,6 +27,8 @@ SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
         "mcp": mcp.surface,
         "status": status.surface,
         "rest": rest.surface,
+        "registry": registry.surface,
+        "programs": programs.surface,
         "openai": openai.surface,
         "steps": steps.surface,
     }

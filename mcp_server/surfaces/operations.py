@@ -44,6 +44,8 @@ class Operation:
     status: int = 200
     media: tuple[str, ...] = ("application/json",)
     """The types its answer may have."""
+    tag: str | None = None
+    """What it is grouped by; None for its path to say so."""
 
 
 def gives(**properties: Json) -> Json:
@@ -62,11 +64,18 @@ def mounted(operations: Sequence[Operation]) -> Surface:
 
 
 def routes(operations: Iterable[Operation]) -> list[BaseRoute]:
-    """Each path once, with and without a slash at the end, since a redirect costs a round trip."""
+    """Each path once, with and without a slash at the end, since a redirect costs a round trip.
+
+    One that is declared with a slash has only that.
+    """
     paths: dict[str, dict[str, Handler]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = operation.handle
-    return [route(path + end, handlers) for path, handlers in paths.items() for end in ("", "/")]
+    return [
+        route(path + end, handlers)
+        for path, handlers in paths.items()
+        for end in (("",) if path.endswith("/") else ("", "/"))
+    ]
 
 
 def route(path: str, handlers: Mapping[str, Handler]) -> BaseRoute:

@@ -15,7 +15,12 @@ from .step_answers import Refused
 from .step_answers import refusal as step_error
 
 MCP = re.compile(r"/(mcp(/(?!health/?$|tools/?$)[^/]*)?|sse|messages)/?")
-OPENAI = re.compile(r"(/v1)?/(models|chat/completions|files|responses)(/.*)?|/[^/]+/chat/?")
+OPENAI = re.compile(
+    r"/v1/(models|chat/completions|files|responses)(/.*)?"
+    r"|/(models(/(?!(production|compare|register|evaluate|batch)/?$)[^/]+/?)?)"
+    r"|/((chat/completions|files|responses)/?|[^/]+/chat/?)"
+)
+"""`/models/` and what is below it by a word of its own, or deeper, is the registry's."""
 STEPS = re.compile(r"/(pipeline|step|artifacts)/.*")
 CODES = {
     400: "invalid_request",

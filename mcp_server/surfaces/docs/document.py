@@ -78,7 +78,7 @@ def document(operations: Iterable[Operation], snapshot: Snapshot, root: str) -> 
             "description": ABOUT,
         },
         **servers,
-        "tags": [{"name": tag} for tag in dict.fromkeys((*TAGS.values(), OTHERS)) if tag in used],
+        "tags": [{"name": tag} for tag in dict.fromkeys((*TAGS.values(), OTHERS, *used)) if tag in used],
         "paths": paths,
         "components": {"schemas": {"Error": ERROR}},
     }
@@ -89,7 +89,7 @@ def _all(operations: list[Operation], snapshot: Snapshot) -> Iterator[tuple[Oper
     loaded = [entry for entry in snapshot.entries.values() if entry.manifest]
     for operation in sorted(operations, key=lambda each: not each.path.startswith(NAMED)):
         whole = operation.path.removeprefix("/")
-        tag = TAGS.get(whole) or TAGS.get(whole.partition("/")[0], OTHERS)
+        tag = operation.tag or TAGS.get(whole) or TAGS.get(whole.partition("/")[0], OTHERS)
         if operation.path.startswith(NAMED) and loaded:
             yield from ((own, tag) for entry in loaded for own in _own(operation, entry))
         else:
@@ -124,7 +124,7 @@ def _described(operation: Operation, tag: str) -> Json:
     """An operation as OpenAPI writes it."""
     failed = {"description": "Refused, or failed", "content": {"application/json": {"schema": REFUSAL}}}
     made: Json = {
-        "operationId": operation.method.lower() + re.sub(r"[^A-Za-z0-9-]+", "_", operation.path).rstrip("_"),
+        "operationId": operation.method.lower() + identity(operation.path),
         "tags": [tag],
         "summary": operation.summary,
         "parameters": [*_parameters(operation)],
@@ -136,6 +136,12 @@ def _described(operation: Operation, tag: str) -> Json:
         required = bool(operation.takes.get("required"))
         made["requestBody"] = {"required": required, "content": _bodies(inlined(operation.takes))}
     return made
+
+
+def identity(path: str) -> str:
+    """A path as a part of an identifier; one that ends with a slash is another than without."""
+    words = re.sub(r"[^A-Za-z0-9-]+", "_", path).rstrip("_")
+    return f"{words}_all" if path.endswith("/") else words
 
 
 def _bodies(takes: Json) -> Json:

@@ -32,6 +32,7 @@ WORDS = {
     413: "request_too_large_error",
     415: "unsupported_media_type_error",
     421: "misdirected_request_error",
+    422: "invalid_request_error",
     429: "rate_limit_error",
     503: "unavailable_error",
 }
