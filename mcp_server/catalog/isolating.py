@@ -46,6 +46,7 @@ def walls(members: Sequence[Deployment], level: Isolation, settings: Settings) -
             sandbox=True,
             read=(*map(Path.absolute, settings.allow_read), *settings.limits().python_path),
             write=tuple(map(Path.absolute, settings.allow_write)),
+            given=(settings.uploads_folder().absolute(),),
             hidden=tuple(place.absolute() for place in kept if place is not None),
             net=tuple(sorted({port for each in members for port in _ports(each, settings)})),
             memory=settings.memory_limit,

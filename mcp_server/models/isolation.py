@@ -36,6 +36,8 @@ class Walls(Noun):
     """Beyond the system, Python and its packages, and what it may write."""
     write: tuple[Path, ...] = ()
     """Beyond these and temporary files."""
+    given: tuple[Path, ...] = ()
+    """Folders whose files it may read, by names that cannot be guessed, without seeing which there are."""
     hidden: tuple[Path, ...] = ()
     """Never read, even if it lies in what is."""
     net: tuple[Port, ...] = ()

@@ -59,7 +59,7 @@ class Runs:
     ) -> None:
         """`slots` are the engine's."""
         self._catalog = catalog
-        self.uploads = Uploads(settings.state_folder() / "uploads")
+        self.uploads = Uploads(settings.uploads_folder())
         self._settings = settings
         self._history = history
         self.turned: Watch = untold

@@ -95,6 +95,10 @@ class Settings(Bounding, Access, Limiting, Serving, Isolating, Running, Promotin
         key = hashlib.sha256(str(real).encode()).hexdigest()[:12]
         return Path(platformdirs.user_data_dir("mcp-server")) / f"{real.name}-{key}"
 
+    def uploads_folder(self) -> Path:
+        """Where the files lie that come with calls, while their runs go on."""
+        return self.state_folder() / "uploads"
+
     def database(self) -> Path | str:
         """Where the store is: a file of SQLite, or the URL of another database."""
         if self.store is None:

@@ -161,6 +161,24 @@ async def test_it_sees_the_listed_variables_and_finds_no_other(
     assert "--allow-env" in reason(missing)
 
 
+async def test_it_reads_the_files_it_is_given_and_cannot_look_for_others(
+    walls: Walls, hosts: Bench, tmp_path: Path
+) -> None:
+    given = tmp_path / "state" / "uploads"
+    await hosts.serve(hosts.member("probe", RUNS), walls=walls.model_copy(update={"given": (given,)}))
+    (given / "f00d").mkdir()
+    (given / "f00d" / "file.txt").write_text("sent along")
+    facts = {"given": str(given)}
+    read = await hosts.call("probe", code="answer = open(given + '/f00d/file.txt').read()", facts=facts)
+    assert value(read) == "sent along"
+    for attempt in (
+        "os.listdir(given)",
+        "os.listdir(given + '/f00d')",
+        "open(given + '/f00d/file.txt', 'a')",
+    ):
+        assert (await hosts.call("probe", code=attempt, facts=facts)).is_error
+
+
 @pytest.mark.parametrize(
     ("code", "flag"),
     [
@@ -175,6 +193,20 @@ async def test_it_sees_the_listed_variables_and_finds_no_other(
 )
 async def test_what_is_refused_names_the_flag_that_allows_it(sandbox: Bench, code: str, flag: str) -> None:
     assert flag in reason(await sandbox.call("probe", code=code, facts={}))
+
+
+async def test_what_it_prints_is_logged_up_to_a_bound_and_the_log_is_not_in_its_hands(
+    walls: Walls, hosts: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await hosts.serve(hosts.member("probe", RUNS), walls=walls)
+    said = "print('it says', 'so'); answer = os.readlink('/proc/self/fd/1'), os.readlink('/proc/self/fd/2')"
+    assert str(value(await hosts.call("probe", code=said, facts={}))).count("pipe:") == 2
+    flood = "for _ in range(400): os.write(1, b'x' * 65536)"
+    await hosts.call("probe", code=flood, facts={})
+    await hosts.serve(hosts.member("probe", RUNS), walls=walls)
+    printed = capfd.readouterr()
+    assert "it says so" in printed.err
+    assert printed.err.count("x") < 5 << 20
 
 
 async def test_a_call_that_computes_too_long_is_ended(walls: Walls, hosts: Bench) -> None:

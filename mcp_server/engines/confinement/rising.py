@@ -46,6 +46,9 @@ def _rights(walls: Walls, temporary: Path) -> Iterator[tuple[Path, landlock.Righ
     hidden = tuple(each.resolve() for each in walls.hidden)
     for place in (*readable(hidden), *walls.read):
         yield place, landlock.READ
+    for place in walls.given:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield place, landlock.Right.READ_FILE
     for place in (*walls.own, temporary, *walls.write):
         yield place, (landlock.CHANGE & ~landlock.Right.MAKE_SOCK) | landlock.READ
     yield Path("/dev/null"), MAKES_FILES

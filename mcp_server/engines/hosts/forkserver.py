@@ -26,6 +26,7 @@ import orjson
 
 from ...models import Limits
 from ..confinement.rising import confine
+from .output import Output
 from .worker import serve
 
 PRELOAD = (
@@ -72,15 +73,24 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, wake_up)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._inherited = (control, self._wake, wake)
+        self._outputs: dict[int, Output] = {}
+        """What sandboxed hosts print, by the descriptor to read."""
+        self._poll = select.poll()
+        for each in (control, self._wake):
+            self._poll.register(each, select.POLLIN)
 
     def run(self) -> None:
         """Serve until the control socket closes."""
         while True:
-            ready, _, _ = select.select([self._control, self._wake], [], [])
-            if self._wake in ready:
+            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            for descriptor in ready & self._outputs.keys():
+                if not self._outputs[descriptor].pass_on():
+                    self._poll.unregister(descriptor)
+                    os.close(self._outputs.pop(descriptor).reads)
+            if self._wake.fileno() in ready:
                 self._wake.recv(4096)
                 self._reap()
-            if self._control in ready and not self._obey():
+            if self._control.fileno() in ready and not self._obey():
                 break
         for pid in self._hosts:
             end(pid)
@@ -107,10 +117,17 @@ class ForkServer:
     def _fork(self, descriptor: int, limits: Limits) -> None:
         sandboxed = limits.walls is not None and limits.walls.sandbox
         temporary = Path(tempfile.mkdtemp(prefix="mcp-server-host-")) if sandboxed else None
+        output = Output() if sandboxed else None
         pid = os.fork()
         if pid == 0:
+            if output is not None:
+                output.become()
             self._become(socket.socket(fileno=descriptor), limits, temporary)
         os.close(descriptor)
+        if output is not None:
+            os.close(output.writes)
+            self._outputs[output.reads] = output
+            self._poll.register(output.reads, select.POLLIN)
         self._hosts[pid] = temporary
         self._say({"forked": pid})
 
@@ -122,6 +139,8 @@ class ForkServer:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for each in self._inherited:
                 each.close()
+            for each in self._outputs:
+                os.close(each)
             die_with_parent()
             if limits.walls is not None:
                 confine(limits.walls, temporary)
