@@ -15,6 +15,7 @@ from ..settings import Settings, given
 from ..telemetry import lines
 from . import listener, pipelines, places, posture, setup
 from .audit import audit
+from .importing import importing
 from .keys import keys
 from .leaving import refused
 from .remote import dumped, json_option
@@ -70,14 +71,14 @@ def run(folder: str | None, stdio: bool, directory: str | None, as_json: bool, *
     settings = places.checked(given(folder=folder, **flags))
     lines.configure(settings.log_level, settings.log_format, lines.of_request)
     if stdio:
-        from . import stdio as serving  # the server's imports would slow down `--help` and every refusal
-
+        with importing():
+            from . import stdio as serving  # the server's imports would slow down `--help` and every refusal
         serving.serve(settings)
     else:
         posture.check(settings)
         listening = listener.listen(settings.host, settings.port)  # first: clients queue while we import
-        from . import http as serving
-
+        with importing():
+            from . import http as serving
         serving.serve(settings, listening, as_json=as_json)
 
 
