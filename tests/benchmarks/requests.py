@@ -75,7 +75,7 @@ class Client:
         """A request, as this era has it."""
         headers = dict(self._headers)
         if self.era == MODERN:
-            params = {**params, "_meta": META}
+            params = {**params, "_meta": {**META, **params.get("_meta", {})}}
             headers |= {"Mcp-Method": method} | ({"Mcp-Name": name} if name else {})
         body = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         return http(self._port, self._path, body, headers)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..harness import Bench, Finding
-from . import calls, store
+from . import calls, large, search, start, store, streaming
 
 Row = Callable[[Bench], Awaitable[list[Finding]]]
 ROWS: Mapping[str, Row] = {
     "calls": calls.measure,
+    "large": large.measure,
+    "streaming": streaming.measure,
+    "search": search.measure,
+    "start": start.measure,
     "store": store.measure,
 }
