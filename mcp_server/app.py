@@ -19,7 +19,7 @@ from .limiting import RateLimits
 from .proxies import Forwarded, Trusted
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, docs, health, mcp, openai, programs, registry, rest, steps
+from .surfaces import Surface, docs, health, mcp, openai, programs, registry, rest, steps, tracking
 from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
@@ -31,6 +31,7 @@ SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
         "programs": programs.surface,
         "openai": openai.surface,
         "steps": steps.surface,
+        "tracking": tracking.surface,
     }
 )
 """Every way in, by the name that the setting `surfaces` has for it."""

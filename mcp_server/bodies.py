@@ -16,6 +16,8 @@ DEPLOYS = re.compile(r"/(mcp(/[^/]*)?|messages|deploy_files|deploy-yaml|pipeline
 """The paths where a pipeline may come; MCP's own check knows which tool is called."""
 CHATS = re.compile(r"/(chat|completions|responses)/?$")
 """The paths of chats, whose images and files come inside JSON."""
+PROXIED = re.compile(r"/mlflow/")
+"""What passes on to another server as it comes."""
 SIZE = re.compile(r"[0-9]{1,10}")
 FULL = "The server holds as many bodies as it may; try again in a second."
 
@@ -30,7 +32,7 @@ class Bodies:
     def limit(self, scope: Scope) -> int:
         """Bytes that the body may have."""
         path, limits = scope["path"], self._limits
-        if UPLOADS.search(path) and is_form(scope):
+        if (UPLOADS.search(path) and is_form(scope)) or PROXIED.search(path):
             return limits.upload_limit
         if DEPLOYS.search(path):
             return max(limits.deploy_limit, limits.body_limit)
@@ -73,6 +75,11 @@ class Counted:
         if self._is_held and self._size:
             self._bodies.release(self._size)
             self._size = 0
+
+
+def is_held(scope: Scope) -> bool:
+    """True if the body is in memory until it is answered: not on disk, nor passed on."""
+    return not is_form(scope) and not PROXIED.search(scope["path"])
 
 
 def is_form(scope: Scope) -> bool:

@@ -7,7 +7,9 @@ ServerError
 ├── Conflict      a change that the present state does not allow, such as deploying over a name
 ├── Unavailable   the server cannot do it now (stopping, overloaded, still starting)
 │   ├── Overloaded  it has more to do than it can; says after how many seconds to try again
-│   └── Unanswered  a model that was needed did not answer
+│   ├── Unanswered  a model that was needed did not answer
+│   ├── Unreachable  the tracking server cannot be reached, or speaks no HTTP
+│   └── Late        the tracking server did not answer in time
 ├── Limited       this caller asked more often than it may; says after how many seconds to try again
 └── Unusable      a setting or a place the server cannot start with; the command line exits with 2
     └── Outdated  a state that a newer release wrote
@@ -66,6 +68,14 @@ class Limited(ServerError):
 
 class Unanswered(Unavailable):
     """A model that was needed did not answer."""
+
+
+class Unreachable(Unavailable):
+    """The tracking server cannot be reached, or speaks no HTTP."""
+
+
+class Late(Unavailable):
+    """The tracking server did not answer in time."""
 
 
 class Unusable(ServerError):

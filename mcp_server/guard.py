@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import cors
-from .bodies import Bodies, Counted, fits, is_form, too_large
+from .bodies import Bodies, Counted, fits, is_held, too_large
 from .settings import Settings
 from .surfaces.rest.errors import RETRY_AFTER, error_response
 from .telemetry import lines
@@ -89,7 +89,7 @@ class Guard:
             await self._pass(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = Counted(self._bodies, receive, self._bodies.limit(scope), not is_form(scope))
+        body = Counted(self._bodies, receive, self._bodies.limit(scope), is_held(scope))
         try:
             await self._app(scope, body, send)
         finally:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from .access import Access
-from .catalog import Catalog
+from .catalog import Catalog, Snapshot
 from .catalog.definitions import Definitions
 from .engines.routing import RoutingEngine
 from .evaluation import Evaluations
 from .evaluation.gate import Gate
 from .limits.rates import Rates
 from .limits.shared import ledger
-from .models import Run
+from .models import Recording, Run
 from .runs import Runs
 from .runs.batches import Batches
 from .runs.steps import RecordedRuns
@@ -30,6 +30,8 @@ from .store.tree import Tree
 from .telemetry import lines
 from .telemetry.spans import traced
 from .telemetry.tally import Tally
+from .tracking.telling import Telling
+from .tracking.upstream import Upstream
 from .webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Server:
         self.ledger = ledger(settings)
         self.rates = Rates(settings, self.ledger)
         self.engine = RoutingEngine(settings)
-        self.catalog = Catalog(settings, self.engine, self.webhooks.catalog_changed)
+        self.catalog = Catalog(settings, self.engine, self._catalog_changed)
         self.stepwise = Stepwise(self.catalog, self.engine, settings, Tree(self.history))
         conductor = Conductor(self.catalog, self.engine, self.stepwise)
         self.runs = Runs(self.catalog, conductor, settings, self.history, self.engine.slots)
@@ -63,6 +65,11 @@ class Server:
         self.runs.told = self._run_ended
         self.batches = Batches(self.runs, self.catalog)
         self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, conductor, settings, self.history)
+        url = settings.tracking_url
+        self.tracked = Upstream(url.get_secret_value(), settings.tracking_timeout) if url else None
+        """The MLflow server, if one is configured."""
+        writes = self.tracked if settings.tracking_log else None
+        self.telling = writes and Telling(writes, settings.tracking_experiment, self._recording)
         self.tracing: Tracing | None = None
         """While the server is open, and OpenTelemetry is wanted."""
         self.evaluations = Evaluations(
@@ -84,7 +91,18 @@ class Server:
         """
         self.catalog.register(name, pipeline)
 
+    def _catalog_changed(self, before: Snapshot, after: Snapshot) -> None:
+        self.webhooks.catalog_changed(before, after)
+        if self.telling is not None:
+            self.telling.catalog_changed(before, after)
+
+    def _recording(self, pipeline: str) -> Recording:
+        entry = self.catalog.snapshot.entries.get(pipeline)
+        return (entry and entry.options.record) or self.settings.record
+
     def _run_ended(self, run: Run) -> None:
+        if self.telling is not None:
+            self.telling.run_ended(run)
         self.tally.run_ended(run)
         lines.run_ended(run)
         self.runs.breakers.ended(run)
@@ -97,6 +115,10 @@ class Server:
         await self._stack.enter_async_context(self.history)
         self._stack.push_async_callback(self.ledger.close)
         await self._stack.enter_async_context(self.webhooks)
+        if self.tracked is not None:
+            await self._stack.enter_async_context(self.tracked)
+        if self.telling is not None:
+            await self._stack.enter_async_context(self.telling)
         await to_thread.run_sync(self.runs.uploads.open)
         await self._stack.enter_async_context(self.engine)
         await self._stack.enter_async_context(self.catalog)

@@ -24,7 +24,7 @@ FLOORS = [
     {"errors", "models", "settings", "content"},
     {"pipelines", "store", "clients", "lint"},
     {"engines", "access", "limits", "telemetry"},
-    {"catalog", "runs", "artifacts", "stepwise", "webhooks", "evaluation"},
+    {"catalog", "runs", "artifacts", "stepwise", "tracking", "webhooks", "evaluation"},
     {"server"},
     {"surfaces"},
     {"guard", "bodies", "cors", "proxies", "authentication", "limiting"},

@@ -1,81 +1,59 @@
-"""Circuit breakers: a pipeline that only fails is not called for a while, so that callers hear at once."""
+"""The circuit breakers of pipelines: one that only fails is not called for a while."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..errors import Unavailable
+from ..limits.breaker import Breaker
 from ..models import CALLS, Json, Run
-
-LONGEST = 60.0
-"""Seconds that calls are refused at the most, until one is let through again."""
-ERROR = 200
-"""Characters of the last failure that a refusal repeats."""
-
-
-@dataclass
-class Breaker:
-    """One pipeline's: how often it failed in a row, and until when its calls are refused."""
-
-    digest: str
-    failures: int = 0
-    error: str = ""
-    pause: float = 0.0
-    until: float = 0.0
-    trial: str | None = None
-    """The run that was let through to see whether it works again."""
 
 
 class Breakers:
-    """Closed until `limit` runs in a row failed; then open for `pause` seconds, twice as long each time.
+    """One for each pipeline that failed last.
 
-    Half-open after that: one call is let through; the others are refused until it is done, or for as long
-    again. A run counts as failed if the pipeline raised, ran out of time or lost its process; arguments it
-    refuses, errors it raises for its client, and runs that were cancelled say nothing about it. A new version
-    begins anew. With a limit of 0 nothing is refused.
+    A run counts as failed if the pipeline raised, ran out of time or lost its process; arguments it refuses,
+    errors it raises for its client, and runs that were cancelled say nothing about it. A new version begins
+    anew.
     """
 
     def __init__(self, limit: int, pause: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
-        self._pause = pause
-        self._clock = clock
-        self._breakers: dict[str, Breaker] = {}
+        self._made = lambda: Breaker(limit, pause, clock)
+        self._breakers: dict[str, tuple[str, Breaker]] = {}
+        """By pipeline, with the digest of the version that failed."""
 
     def check(self, run: Run) -> None:
         """Let this run begin. Raises `Unavailable` while the breaker of its pipeline is open."""
-        breaker = self._breakers.get(run.pipeline)
-        if breaker is None or not breaker.until or breaker.digest != run.digest or run.verb not in CALLS:
+        digest, breaker = self._breakers.get(run.pipeline, ("", None))
+        if breaker is None or digest != run.digest or run.verb not in CALLS or breaker.begin(run.id):
             return
-        if reason := self.resting(run.pipeline):
-            raise Unavailable(reason)
-        breaker.trial, breaker.until = run.id, self._clock() + breaker.pause
+        raise Unavailable(self.resting(run.pipeline) or f"{run.pipeline} is being tried; call it again.")
 
     def ended(self, run: Run) -> None:
         """Count how a run ended."""
         if run.verb not in CALLS:
             return
-        breaker = self._breakers.get(run.pipeline)
-        if breaker is not None and breaker.digest != run.digest:
-            breaker = None  # another version's failures
+        digest, breaker = self._breakers.get(run.pipeline, ("", None))
         if run.status == "done":
             self._breakers.pop(run.pipeline, None)
-        elif run.status == "failed" and self._limit and not meant(run):
-            self._failed(breaker or self._begun(run), run)
-        elif breaker is not None and breaker.trial == run.id:
-            breaker.until = self._clock()  # it told nothing: let another one try
+        elif run.status == "failed" and not meant(run):
+            if breaker is None or digest != run.digest:
+                breaker = self._made()
+                self._breakers[run.pipeline] = run.digest, breaker
+            breaker.failed(run.id, run.error or "")
+        elif breaker is not None:
+            breaker.told_nothing(run.id)
 
     def resting(self, pipeline: str) -> str | None:
         """Why calls of this pipeline are refused now; None if they are not."""
-        breaker = self._breakers.get(pipeline)
-        wait = breaker.until - self._clock() if breaker else 0.0
-        if breaker is None or wait <= 0:
+        _, breaker = self._breakers.get(pipeline, ("", None))
+        if breaker is None or not breaker.seconds:
             return None
         return (
-            f"{pipeline} failed {breaker.failures} times in a row; call it again in {math.ceil(wait)} s. "
-            f"The last failure: {breaker.error}"
+            f"{pipeline} failed {breaker.failures} times in a row; call it again in "
+            f"{math.ceil(breaker.seconds)} s. The last failure: {breaker.error}"
         )
 
     def reset(self, pipeline: str) -> bool:
@@ -84,27 +62,13 @@ class Breakers:
 
     def states(self) -> dict[str, Json]:
         """The breakers of pipelines that failed last, by name; all others are closed."""
-        return {name: self._state(breaker) for name, breaker in sorted(self._breakers.items())}
+        return {name: shown(breaker) for name, (_, breaker) in sorted(self._breakers.items())}
 
-    def _begun(self, run: Run) -> Breaker:
-        breaker = self._breakers[run.pipeline] = Breaker(run.digest)
-        return breaker
 
-    def _failed(self, breaker: Breaker, run: Run) -> None:
-        breaker.failures += 1
-        breaker.error = (run.error or "")[:ERROR]
-        if breaker.trial not in (None, run.id):
-            return  # one that began before the trial: the trial decides
-        breaker.trial = None
-        if breaker.failures >= self._limit:
-            breaker.pause = min(LONGEST, 2 * breaker.pause or self._pause)
-            breaker.until = self._clock() + breaker.pause
-
-    def _state(self, breaker: Breaker) -> Json:
-        left = breaker.until - self._clock()
-        state = "closed" if not breaker.until else "half_open" if left <= 0 or breaker.trial else "open"
-        known: Json = {"state": state, "failures": breaker.failures, "error": breaker.error}
-        return known | ({"seconds": round(left, 1)} if left > 0 else {})
+def shown(breaker: Breaker) -> Json:
+    """A breaker as a status shows it."""
+    known: Json = {"state": breaker.state, "failures": breaker.failures, "error": breaker.error}
+    return known | ({"seconds": round(breaker.seconds, 1)} if breaker.seconds else {})
 
 
 def meant(run: Run) -> bool:

@@ -13,6 +13,7 @@ limiting    calls at once, requests in a time
 bounding    what clients may have of connections, sessions, bytes and time
 access      who may do what
 serving     the listener and the surfaces
+tracking    the MLflow server behind us
 section     what the sections share
 """
 
@@ -45,6 +46,7 @@ from .limiting import Limiting
 from .promoting import Promoting
 from .running import Running
 from .serving import Serving
+from .tracking import TrackingSettings
 
 FILE = Path("mcp-server.toml")
 DOTENV = Path(".env")
@@ -60,7 +62,7 @@ HAYHOOKS = MappingProxyType(
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
-class Settings(Bounding, Access, Limiting, Serving, Isolating, Running, Promoting, Keeping):
+class Settings(TrackingSettings, Bounding, Access, Limiting, Serving, Isolating, Running, Promoting, Keeping):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(

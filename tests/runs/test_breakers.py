@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mcp_server.errors import Unavailable
+from mcp_server.limits.breaker import LONGEST
 from mcp_server.models import Fault, Result, Run, RunStatus
-from mcp_server.runs.breakers import LONGEST, Breakers
+from mcp_server.runs.breakers import Breakers
 
 
 class Clock:

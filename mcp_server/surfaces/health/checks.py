@@ -126,7 +126,12 @@ def own(server: Server) -> tuple[Look, ...]:
     async def webhooks() -> str | None:
         return "deliveries fail" if server.webhooks.failing else None
 
+    async def mlflow() -> str | None:
+        state = server.tracked.breaker.state if server.tracked else "closed"
+        return None if state == "closed" else "the MLflow server does not work"
+
     return (
+        *((Look("mlflow", False, mlflow),) if server.tracked else ()),
         Look("accepting", True, accepting),
         Look("hosts", True, hosts),
         Look("loaded", True, loaded),

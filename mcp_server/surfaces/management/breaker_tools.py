@@ -8,16 +8,23 @@ from .pipeline_tools import PIPELINE_NAME, dumped
 from .schemas import STRING, gives, takes, tool
 from .views import Invocation
 
+MLFLOW = "mlflow"
+"""No pipeline can have this name: it stands for the server behind `/mlflow`."""
+
 
 class BreakerTools:
     """Gives structured answers, or raises a `ServerError`."""
 
     def __init__(self, server: Server) -> None:
         self._catalog, self._breakers = server.catalog, server.runs.breakers
+        self._tracked = server.tracked
 
     async def reset(self, call: Invocation) -> Json:
         """Forget the failures of a pipeline; none is no error. Raises `NotFound`."""
         name: str = call.arguments["pipeline_name"]
+        if name == MLFLOW and self._tracked is not None:
+            self._tracked.breaker.reset()
+            return {"name": MLFLOW, "status": "running"}
         self._catalog.status(name)
         self._breakers.reset(name)
         return dumped(self._catalog.status(name))
