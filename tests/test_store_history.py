@@ -22,6 +22,7 @@ from mcp_server.store.changes import RunRow, new_id
 from mcp_server.store.errands import Errand, Errands
 from mcp_server.store.history import History
 from mcp_server.store.run_tables import counters, runs
+from mcp_server.store.steps import Steps
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +119,38 @@ async def test_what_a_server_is_asked_goes_with_the_server_that_asks(shared: Pat
             assert [*await mine.mine()] == wanted[1:]
         await owner.recover()
         assert [*await mine.mine()] == []
+
+
+async def test_a_run_that_waits_as_a_row_is_nobody_s_until_its_last_answer_and_then_one_server_s(
+    shared: Path | str,
+) -> None:
+    wanted = {key: {"method": "roots/list"} for key in ("a", "b")}
+    question = Question(number=2, requests=wanted, mark="agent.(question)@abc")
+    begun = run()
+    async with History(shared) as first:
+        await first.commit(begun)
+        await first.park(begun, question)
+        first.record(begun.model_copy(update={"status": "running"}))  # it has let go
+    async with History(shared) as second, History(shared) as third:
+        await second.recover()
+        assert second.taken.empty(), "what waits is not begun again"
+        parked = await second.find(begun.id)
+        assert parked is not None and parked.parked and parked.question == question
+        steps, others = Steps(second), Steps(third)
+        with pytest.raises(Conflict):
+            await steps.answer(parked, 1, {"a": {}}, continues=True)
+        assert await others.answer(parked, 2, {"a": {"roots": []}, "z": {}}, continues=True) is None
+        left = await second.find(begun.id)
+        assert left is not None and left.question is not None and [*left.question.requests] == ["b"]
+        mine = await steps.answer(left, 2, {"b": {}}, continues=True)
+        assert mine is not None and (mine.status, mine.parked, mine.question) == ("running", False, None)
+        assert (await steps.line(mine)).changes == {question.mark: {"a": {"roots": []}, "b": {}}}
+        with pytest.raises(Conflict):
+            await others.take(left)
+        third.record(mine.model_copy(update={"status": "waiting"}))
+        await second.commit(mine.model_copy(update=ENDED))
+        ended = await third.find(begun.id)
+        assert ended is not None and ended.status == "done"
 
 
 async def test_a_run_whose_id_was_given_away_is_kept_for_a_day_whatever_makes_room(

@@ -24,7 +24,8 @@ from ..models import Answers, Event, Fault, Json, Limits, Question, Result, Run
 from ..pipelines import Pipeline, Work
 from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
-from ..pipelines.recording import Tape, record
+from ..pipelines.inquiries import Inquiry
+from ..pipelines.recording import Tape, playing, record
 from ..telemetry.spans import Spans, unspanned
 from .confinement.hints import hinted
 
@@ -63,7 +64,7 @@ class Call:
         self._schema = pipeline.manifest.tool.get("outputSchema")
         self._loop = asyncio.get_running_loop()
         self._context = Context.of(run, emit, self._ask)
-        self._questions: dict[int, Future[Answers]] = {}
+        self._questions: dict[int, tuple[Future[Answers], Inquiry | None]] = {}
         self._numbers = count(1)
         self._thread: Thread | None = None
         """Set if a thread is used, which cannot be cancelled as a task can."""
@@ -75,13 +76,16 @@ class Call:
 
     def answer(self, number: int, answers: Answers) -> None:
         """Give the answers to the question of that number."""
-        if question := self._questions.pop(number, None):
+        if waiting := self._questions.pop(number, None):
+            question, inquiry = waiting
+            if inquiry is not None:
+                inquiry.answered(answers)
             resolve(question, answers)
 
     def stop(self) -> None:
         """Ask the work to stop; returns at once. The result is then an error, whenever it comes."""
         self._context.stop()
-        for question in list(self._questions.values()):
+        for question, _ in list(self._questions.values()):
             question.cancel()
         if self._thread is not None:
             self._loop.call_later(GRACE, self._thread.interrupt)
@@ -118,14 +122,19 @@ class Call:
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
 
-    def _ask(self, requests: Mapping[str, Json]) -> Future[Answers]:
-        """Put a question to the caller; called from any thread."""
+    def _ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Answers]:
+        """See `Put`. What a replayed run was told before, it is told at once."""
         future: Future[Answers] = Future()
         number = next(self._numbers)
-        self._questions[number] = future
+        inquiry = Inquiry(requests) if playing() else None
+        if inquiry is not None and inquiry.answers is not None:
+            future.set_result(inquiry.answers)
+            return future
+        self._questions[number] = future, inquiry
         if self._context.cancelled:  # stopped since it was checked: `stop` may have missed this one
             future.cancel()
-        self._emit(Question(number=number, requests=requests))
+        mark = inquiry.mark if parks and inquiry and inquiry.can_stop else None
+        self._emit(Question(number=number, requests=requests, mark=mark))
         return future
 
     def _done(self, value: object) -> Result:

@@ -122,6 +122,10 @@ class Question(Noun):
     """Rises with each question of the run."""
     requests: Mapping[str, Json]
     """By key: an MCP request in wire form, `elicitation/create`, `sampling/createMessage` or `roots/list`."""
+    mark: str | None = None
+    """By what a replay of the run knows its answers; None if the run has to wait where it runs."""
+    given: Mapping[str, Json] = Field(default_factory=dict)
+    """Answers that came before those to `requests`."""
 
 
 class Notice(Noun):

@@ -102,6 +102,9 @@ class Manifest(Noun):
     """What it publishes beside its tool: MCP Resources, ResourceTemplates and Prompts in wire form."""
     templates: tuple[Json, ...] = ()
     prompts: tuple[Json, ...] = ()
+    asks: bool = False
+    """True if its calls may wait for an answer and then begin anew: it returns questions, or an Agent of it
+    wants a person's word."""
     verbs: tuple[Verb, ...] = ()
     """What it can be asked for besides calls: `chat`, `upload`."""
     steps: tuple[Json, ...] = ()

@@ -120,7 +120,10 @@ class Replay(Noun):
     steps: tuple[StepDone, ...] = ()
     """Calls whose outputs are used again; the same call with other inputs is made anew."""
     changes: Mapping[str, Json] = Field(default_factory=dict)
-    """By label of a call, the values of the sockets that get others than the pipeline gives them."""
+    """By label of a call, the values of the sockets that get others than the pipeline gives them; by the mark
+    of a question, its answers."""
+    parks: bool = False
+    """True if the run may be stopped at a question, and be replayed once that is answered."""
 
 
 class Run(Noun):
@@ -141,6 +144,8 @@ class Run(Noun):
     status: RunStatus = "running"
     question: Question | None = None
     """What it waits for: the requests that have no answer yet."""
+    parked: bool = False
+    """True if it waits as a row and nowhere else: whichever server hears the answer goes on with it."""
     result: Result | None = None
     error: str | None = None
     """Why it failed, in short; `interrupted` if its server stopped."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from haystack.core.serialization import default_from_dict, default_to_dict
 from haystack.hooks.human_in_the_loop import ToolExecutionDecision
@@ -18,6 +19,8 @@ from ..models import Json
 from .context import Context, current, on_loop
 from .questions import Form
 
+DEEP = 5
+"""Agents in agents that are looked at."""
 SHOWN = 500
 """Characters of the parameters, and of the tool's description, that the question itself shows."""
 
@@ -47,7 +50,7 @@ class AskUser:
         if on_loop():
             raise RuntimeError("an Agent that asks must be run with `run_async` in async code")
         question = Confirmation(tool_name, tool_description, tool_params, tool_call_id)
-        return running().ask_all(confirm=question)["confirm"]
+        return running().ask_parked({"confirm": question})["confirm"]
 
     async def run_async(
         self,
@@ -60,7 +63,7 @@ class AskUser:
     ) -> ToolExecutionDecision:
         """The decision, awaited."""
         question = Confirmation(tool_name, tool_description, tool_params, tool_call_id)
-        return (await running().ask_all(confirm=question))["confirm"]
+        return (await running().ask_parked({"confirm": question}))["confirm"]
 
     def to_dict(self) -> Json:
         """How a YAML names it."""
@@ -70,6 +73,19 @@ class AskUser:
     def from_dict(cls, data: Json) -> AskUser:
         """The same from a YAML."""
         return default_from_dict(cls, data)
+
+
+def wants_a_word(component: Any, depth: int = 0) -> bool:
+    """True for an Agent that asks with `AskUser`, or that has such a one for a tool."""
+    hooks: Mapping[str, Sequence[Any]] = getattr(component, "hooks", None) or {}
+    chosen = [getattr(hook, "confirmation_strategies", {}) for each in hooks.values() for hook in each]
+    if any(isinstance(strategy, AskUser) for each in chosen for strategy in each.values()):
+        return True
+    tools: Any = getattr(component, "tools", None)
+    if depth == DEEP or not isinstance(tools, list):
+        return False
+    owned = [getattr(each, "_component", None) for each in cast(list[Any], tools)]
+    return any(wants_a_word(each, depth + 1) for each in owned if each is not None)
 
 
 def running() -> Context:

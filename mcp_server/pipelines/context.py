@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from contextvars import ContextVar
+from functools import partial
 from mimetypes import guess_type
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..content.encoder import encode, valid
 from ..models import (
@@ -36,6 +37,15 @@ MISSING_CAPABILITY = -32021
 """The protocol's code for a request that needs what the client did not declare (2026-07-28, errors)."""
 
 T = TypeVar("T")
+
+
+class Put(Protocol):
+    """Puts a question to the caller of a run; called from any thread."""
+
+    def __call__(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Answers]:
+        """`parks` is true if its run may be stopped meanwhile, and replayed then."""
+        ...
+
 
 current: ContextVar[Context] = ContextVar("mcp_server.context")
 """The context of the run this code belongs to; threads started for the run inherit it."""
@@ -75,7 +85,7 @@ class Context:
         caller: Caller,
         emit: Callable[[Event], None],
         client: Client | None = None,
-        ask: Callable[[Mapping[str, Json]], Future[Answers]] | None = None,
+        ask: Put | None = None,
     ) -> None:
         self.run = run
         self.caller = caller
@@ -85,12 +95,14 @@ class Context:
         self._stopped = False
         self.artifacts: dict[str, Artifact] = {}
         """What the run leaves beside its result, by name."""
+        self.answers: Mapping[str, Any] = {}
+        """By key, the answers to the questions that the pipeline returned."""
+        self.rounds = 0
+        """How often it returned some."""
         self._closing: ExitStack | None = None
 
     @classmethod
-    def of(
-        cls, run: Run, emit: Callable[[Event], None], ask: Callable[[Mapping[str, Json]], Future[Answers]]
-    ) -> Context:
+    def of(cls, run: Run, emit: Callable[[Event], None], ask: Put) -> Context:
         """The context of a run."""
         return cls(run.id, run.caller, emit, run.client, ask)
 
@@ -187,6 +199,14 @@ class Context:
         """Ask several things in one round: `Form`, `Link`, `Sampling`, `Roots`. Gives the answers by name."""
         return self._settle(questions, lambda answers: answers)
 
+    def ask_parked(self, questions: Mapping[str, Ask]) -> Any:
+        """The same for what can be asked by whoever replays the run: it may be stopped while it waits."""
+        return self._settle(questions, lambda answers: answers, parks=True)
+
+    def hear(self, answers: Mapping[str, Any]) -> None:
+        """Take the answers to what the pipeline returned."""
+        self.answers, self.rounds = {**self.answers, **answers}, self.rounds + 1
+
     def can(self, capability: str) -> bool:
         """True if the caller's client declared the capability: `elicitation`, `sampling`, `roots`."""
         return capability in self._client.capabilities
@@ -231,11 +251,13 @@ class Context:
         """Ask the run to stop; called by the engine."""
         self._stopped = True
 
-    def _settle(self, questions: Mapping[str, Ask], give: Callable[[dict[str, Any]], T]) -> T | Awaitable[T]:
+    def _settle(
+        self, questions: Mapping[str, Ask], give: Callable[[dict[str, Any]], T], *, parks: bool = False
+    ) -> T | Awaitable[T]:
         self.check()
         if self._ask is None:
             raise RuntimeError("nobody can be asked here")
-        asking = rounds(self._ask, questions)
+        asking = rounds(partial(self._ask, parks=parks), questions)
         first = next(asking)
         if on_loop():
             return later(asking, first, give)

@@ -18,8 +18,10 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from haystack import Pipeline
+from haystack.components.agents import Agent
 from haystack.core.errors import PipelineRuntimeError
 
+from .agents import model_recorded, tool_recorded
 from .context import current
 from .recording import recorded
 
@@ -44,6 +46,11 @@ def install() -> None:
     for name in ("_run_component", "_run_component_async"):
         _replace(Pipeline, name, prepared)
     _replace(importlib.import_module("haystack.core.pipeline.pipeline"), "_get_output_dir", _without_folder)
+    for name in ("_run_step", "_run_step_async"):
+        _replace(Agent, name, lambda step: model_recorded(step, reason))
+    calling = importlib.import_module("haystack.components.agents.tool_calling")
+    for name in ("_make_context_bound_invoke", "_make_bounded_invoke_async"):
+        _replace(calling, name, lambda make: tool_recorded(make, reason))
     logger = logging.getLogger("haystack")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
@@ -75,7 +82,7 @@ def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
     if not inspect.isfunction(function):
         log.warning("this Haystack has no %s: pipelines are less well behaved here", name)
         return
-    if function.__module__ != __name__:
+    if not function.__module__.startswith(f"{__package__}."):
         wrapped = wrap(function)
         setattr(owner, name, staticmethod(wrapped) if isinstance(original, staticmethod) else wrapped)
 

@@ -6,8 +6,8 @@ import inspect
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any
@@ -37,8 +37,11 @@ class Tape:
     def __init__(self, replay: Replay, emit: Callable[[Event], None]) -> None:
         self._steps = {step.label: step for step in replay.steps}
         self._changes = replay.changes
+        self._parks = replay.parks
         self._emit = emit
         self._visits: Counter[str] = Counter()
+        self._active: set[str] = set()
+        self._lost: set[str] = set()
         self._lock = threading.Lock()
         self._room = TOTAL
         self.ended = 0
@@ -65,6 +68,28 @@ class Tape:
             return given
         return None
 
+    def begin(self, label: str) -> None:
+        """A call is at work from now on."""
+        with self._lock:
+            self._active.add(label)
+
+    def end(self, label: str) -> None:
+        """It is not any more."""
+        with self._lock:
+            self._active.discard(label)
+
+    def can_stop(self, within: str) -> bool:
+        """True if a run that stops inside these calls and is replayed makes no call a second time.
+
+        So nothing else is at work, and what every call gave is kept. `within` is as names begin there.
+        """
+        with self._lock:
+            return (
+                self._parks
+                and not self._lost
+                and all(within.startswith(f"{label}.") for label in self._active)
+            )
+
     def tell(self, step: StepDone) -> None:
         """Hand a call over that has ended; what there is no room for is left out."""
         with self._lock:
@@ -72,6 +97,9 @@ class Tape:
             if self._room < 0:
                 lost = step.lost or (None if step.error else "the run has recorded too much")
                 step = step.model_copy(update={"inputs": None, "outputs": None, "lost": lost})
+            self._lost = {each for each in self._lost if not each.startswith(f"{step.label}.")}
+            if step.lost:
+                self._lost.add(step.label)
             self.ended += 1
         self._emit(step)  # may wait for the event loop, which may wait for the lock
 
@@ -97,7 +125,7 @@ def recorded(run: Run, explain: Explain) -> Run:
     def begun(arguments: Sequence[Any], named: Json) -> tuple[Call, Callable[[], Any] | None]:
         given = {**dict(zip(parameters, arguments, strict=False)), **named}
         name, node, inputs, visits = (given[each] for each in names)
-        call = Call(*_current.get(), name, inputs, node["input_sockets"], explain)
+        call = Call(*_current.get(), name, inputs, partial(typed, name, node["input_sockets"]), explain)
         if call.outputs is not None:
             visits[name] += 1
             return call, None
@@ -124,6 +152,11 @@ def recorded(run: Run, explain: Explain) -> Run:
     return wraps(run, assigned=())(on_loop if inspect.iscoroutinefunction(run) else in_thread)
 
 
+def playing() -> tuple[Tape, str] | None:
+    """The tape of the current run, and what names begin with here; None if the run is not recorded."""
+    return _current.get(None)
+
+
 class Call:
     """One call of a component; entered while it is made."""
 
@@ -133,9 +166,10 @@ class Call:
         within: str,
         component: str,
         inputs: Mapping[str, Any],
-        sockets: Mapping[str, Any],
+        change: Callable[[Json], Json],
         explain: Explain,
     ) -> None:
+        """`change` gives the values of inputs that a caller wants to be others."""
         self._tape = tape
         self._explain = explain
         name = within + component
@@ -144,7 +178,7 @@ class Call:
         )
         changed = tape.changes(self._step.label)
         told, known = packed({key: inputs[key] for key in inputs if key not in UNKEPT})
-        self.inputs = {**inputs, **typed(component, sockets, changed)}
+        self.inputs = {**inputs, **change(changed)}
         if changed:
             told, _ = packed({key: self.inputs[key] for key in self.inputs if key not in UNKEPT})
         self._step = self._step.model_copy(update={"digest": known, "inputs": told, "changed": changed})
@@ -153,18 +187,33 @@ class Call:
 
     def __enter__(self) -> None:
         self._clock = time.perf_counter()
+        self._tape.begin(self._step.label)
         self._within = _current.set((self._tape, f"{self._step.label}."))
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         _current.reset(self._within)
+        self._tape.end(self._step.label)
         if isinstance(error, Exception):  # else it was stopped
             self._tell(error=self._explain(error))
 
-    def gave(self, outputs: Any) -> Any:
-        """Record what it gave, and give it on."""
+    @contextmanager
+    def inside(self) -> Generator[None]:
+        """What is made in this block knows that it belongs to this call."""
+        within = _current.set((self._tape, f"{self._step.label}."))
+        try:
+            yield
+        finally:
+            _current.reset(within)
+
+    def gave(self, outputs: Any, *, error: str | None = None, lost: str | None = None) -> Any:
+        """Record what it gave, and give it on. `lost` says why it is not to be used again.
+
+        With an `error` it failed, and that is what it gave.
+        """
         seconds = time.perf_counter() - self._clock
-        text, lost = kept(outputs)
-        self._tell(seconds=seconds, outputs=text, lost=lost, tokens=tokens_of(outputs))
+        text, missing = (None, lost) if lost else kept(outputs)
+        tokens = tokens_of(outputs)
+        self._tell(seconds=seconds, outputs=text, lost=missing, error=error, tokens=tokens)
         return outputs
 
     def _tell(self, **ended: Any) -> None:

@@ -25,8 +25,7 @@ class Unkept(Exception):
 def pack(value: object) -> bytes:
     """The value as JSON with its schema. Raises `Unkept`."""
     try:
-        made = _functions._serialize_value_with_schema(value)
-        return orjson.dumps(made, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(_functions._serialize_value_with_schema(value))
     except Exception as error:  # an author's own `to_dict` may raise anything
         raise Unkept(f"has no JSON form: {error}"[:200]) from error
 
@@ -46,7 +45,11 @@ def check_kept(value: object, text: bytes) -> None:
 
 
 def digest(text: bytes) -> str:
-    """The same for the same value, also in another load of the pipeline, whose modules differ in name."""
+    """The same for the same value, in whatever order its members are.
+
+    Also in another load of the pipeline, whose modules differ in name.
+    """
+    text = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS)
     told = OWN_NAME.sub("", text.decode()).encode() if b"pipeline_" in text else text
     return hashlib.sha256(told).hexdigest()
 

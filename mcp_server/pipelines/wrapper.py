@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,9 @@ from .modules import Modules
 from .options import WRAPPER, options_of, tool_of
 from .outputs import ASYNC_STREAMS, is_stream, is_text_stream, output_schema
 from .publications import Publications
+from .questions import Ask
 from .requirements import check_requirements
+from .returned import MOST, asked_by, questions_in
 from .stated import PlainArguments, Promise, plain_arguments, stated_schema
 from .streams import whole, whole_async
 
@@ -138,6 +140,8 @@ class Entry:
     returns: Any
     blocking: bool
     streams: bool
+    asks: bool
+    """True if it may return questions."""
 
 
 def _entry(name: str, wrapper: Any) -> Entry:
@@ -151,7 +155,7 @@ def _entry(name: str, wrapper: Any) -> Entry:
         raise Broken(Problem(message=f"`{method}` is not a function", file=WRAPPER))
     function = as_tool(name, written) if method in _CHATS else written
     told = documentation(written.__doc__, inspect.signature(function).parameters)
-    returns = return_annotation(written)
+    returns, asks = asked_by(return_annotation(written))
     takes, gives = stated_schema(wrapper, "input_schema"), stated_schema(wrapper, "output_schema")
     return Entry(
         function,
@@ -161,6 +165,7 @@ def _entry(name: str, wrapper: Any) -> Entry:
         returns,
         _blocks(written, returns),
         is_stream(returns) or inspect.isgeneratorfunction(written) or inspect.isasyncgenfunction(written),
+        asks,
     )
 
 
@@ -202,6 +207,7 @@ def _manifest(name: str, entry: Entry, options: Options, chat: Chat) -> Manifest
         tool=tool,
         blocking=entry.blocking,
         streams=entry.streams,
+        asks=entry.asks,
         warnings=tuple(warnings),
         verbs=chat.verbs,
     )
@@ -242,12 +248,31 @@ class WrapperPipeline:
         """The value, or if it is no blocking pipeline an awaitable of it."""
         if not self.manifest.blocking:
             return self._call_async(arguments, context)
-        value = self._function(**self._arguments.decode(arguments, context))
-        return self._kept(whole(value, context, text=self._text))
+        while asked := self._asked(value := self._whole(arguments, context), context):
+            context.hear(context.ask_parked(asked))
+        return self._kept(value)
 
     async def _call_async(self, arguments: Json, context: Context) -> Any:
+        while asked := self._asked(value := await self._whole_async(arguments, context), context):
+            context.hear(await context.ask_parked(asked))
+        return self._kept(value)
+
+    def _whole(self, arguments: Json, context: Context) -> Any:
         value = self._function(**self._arguments.decode(arguments, context))
-        return self._kept(await whole_async(value, context, text=self._text))
+        return whole(value, context, text=self._text)
+
+    async def _whole_async(self, arguments: Json, context: Context) -> Any:
+        value = self._function(**self._arguments.decode(arguments, context))
+        return await whole_async(value, context, text=self._text)
+
+    def _asked(self, value: Any, context: Context) -> Mapping[str, Ask]:
+        """The questions that it returned, if it says that it may. Raises `RuntimeError` if they never end."""
+        if not self.manifest.asks:
+            return {}
+        asked = questions_in(value)
+        if asked and context.rounds >= MOST:
+            raise RuntimeError(f"the pipeline returned questions {MOST} times in one run")
+        return asked
 
     def _kept(self, value: Any) -> Any:
         return self._promise.kept(value) if self._promise else value

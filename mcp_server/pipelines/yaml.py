@@ -21,6 +21,7 @@ from .building import build
 from .chat import opening
 from .collected import drawn
 from .composed import Composed, compose, texts_in
+from .confirmation import wants_a_word
 from .context import Context
 from .exposure import Argument, arguments_in
 from .options import kind_of, options_of, tool_of
@@ -220,7 +221,14 @@ def _manifest(
     tool = tool_of(name, options, description, arguments.schema, answer_schema(answers))
     native = all(getattr(component, "__haystack_supports_async__", False) for _, component in pipeline.walk())
     verbs = ("chat",) if opening(arguments.schema) else ()
-    return Manifest(kind="yaml", tool=tool, blocking=not native, warnings=arguments.warnings, verbs=verbs)
+    return Manifest(
+        kind="yaml",
+        tool=tool,
+        blocking=not native,
+        warnings=arguments.warnings,
+        verbs=verbs,
+        asks=any(wants_a_word(component) for _, component in pipeline.walk()),
+    )
 
 
 def _description(pipeline: Pipeline, answers: Sequence[Answer]) -> str:

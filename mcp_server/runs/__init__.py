@@ -39,7 +39,7 @@ from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
 from .leaving import leave, make_room
-from .live import Live, ignore, unsealed
+from .live import Live, ignore, parked, unsealed
 from .making import bounded, check, made
 from .past import Past
 from .recorder import Recorder, Work, recorder_of
@@ -164,7 +164,7 @@ class Runs:
             if not live.lasting:
                 live.cancel()
             raise
-        if question is not None:
+        if question is not None and not live.run.parked:
             live.shared = True
             live.listener = ignore
             make_room(self.going(), live.run.pipeline, max(1, self._settings.threads // 2))
@@ -192,16 +192,6 @@ class Runs:
             live.recorder.keep(live.run)
         await self._history.commit(live.run, live.recording)
 
-    async def rerun(self, caller: Caller, identity: str, *, timeout: float | None = None) -> Live:
-        """Begin a run with the inputs of another one, of the pipeline as it is now. Raises as `start`.
-
-        Raises as `Past.call`, too.
-        """
-        run = await self.past.call(caller, identity)
-        return await self.start(
-            caller, run.pipeline, run.inputs, timeout=timeout, parent=run.id, detached=True
-        )
-
     async def cancel(self, caller: Caller, identity: str) -> Run:
         """Stop a run, and wait until it has ended; one that has ended stays as it is.
 
@@ -209,7 +199,7 @@ class Runs:
         """
         run = await self.past.run(caller, identity)
         live = self._going.get(identity)
-        if live is None:
+        if live is None or run.parked:
             return run if run.ended else await self.elsewhere.cancel(run)
         live.cancel()
         await live.end()
@@ -220,10 +210,17 @@ class Runs:
 
         What it does not ask is ignored. Raises as `Elsewhere.answer`.
         """
-        if live := self._going.get(run.id):
+        live = self._going.get(run.id)
+        if live is not None and not live.run.parked:
             live.add(number, answers)
         elif not run.ended:
             await self.elsewhere.answer(run, number, answers)
+
+    async def taken_up(self, caller: Caller, identity: str) -> Live:
+        """A run by its id, wherever it is and however far. Raises `NotFound`."""
+        with suppress(NotFound):
+            return self.find(caller, identity)
+        return self._joined(await self.past.run(caller, identity))
 
     def find(self, caller: Caller, identity: str) -> Live:
         """A run of this process by its id. Raises `NotFound` if there is none, or if it is another's."""
@@ -267,7 +264,9 @@ class Runs:
         """A run that was begun before: the one that goes on, or what is recorded or kept of it."""
         if live := self._going.get(known.id):
             return live
-        live = Live(known, self.past.followed, unsealed, self._settings.answer_timeout, self.turned)
+        work = parked if known.parked else self.past.followed
+        live = Live(known, work, unsealed, self._settings.answer_timeout, self.turned)
+        live.question = known.question if known.parked else None
         live.lasting = not known.cached
         return live
 
@@ -286,6 +285,9 @@ class Runs:
     def _ended(self, live: Live) -> None:
         del self._going[live.run.id]
         self._admission.leave(live.run)
+        if live.run.parked:
+            self.turned(live.run.id)
+            return
         if live.run.verb in CALLS and live.run.status in ("done", "failed"):
             self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
         if live.run.ended:  # else another server goes on with it

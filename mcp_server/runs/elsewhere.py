@@ -1,10 +1,14 @@
-"""Runs that go on in another server on the same store: what is asked of it, and what it asks of this one."""
+"""Runs that go on in another server on the same store: what is asked of it, and what it asks of this one.
+
+Runs that wait as rows are nobody's; with an answer they are this server's.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import anyio
 
@@ -24,8 +28,23 @@ BOUND = 8.0
 log = logging.getLogger(__name__)
 
 
+class Waiting(Protocol):
+    """Goes on with runs that wait as rows."""
+
+    async def answer(self, run: Run, number: int, answers: Answers) -> None:
+        """See `RecordedRuns.answer`."""
+        ...
+
+    async def cancel(self, run: Run) -> Run:
+        """See `RecordedRuns.cancel`."""
+        ...
+
+
 class Elsewhere:
     """Has other servers stop and answer their runs; while it is entered, does so for them."""
+
+    waiting: Waiting
+    """Runs that wait as rows. Set once, by whoever goes on with them."""
 
     def __init__(self, history: History, past: Past, going: Mapping[str, Live]) -> None:
         """`going` are the runs of this process that have not ended."""
@@ -46,13 +65,25 @@ class Elsewhere:
 
         Raises `Unavailable` if the server that has it does not hear.
         """
+        if run.parked:
+            await self._settled(run)
+            return await self.waiting.cancel(run)
         return await self._ask(Errand(new_id(), run.id), run, lambda now: False)
 
     async def answer(self, run: Run, number: int, answers: Answers) -> Run:
         """Have all or a part of the question `number` answered. Raises as `cancel`."""
+        if run.parked:
+            await self._settled(run)
+            await self.waiting.answer(run, number, answers)
+            return run
         return await self._ask(
             Errand(new_id(), run.id, number, answers), run, lambda now: not asks(now, number, answers)
         )
+
+    async def _settled(self, run: Run) -> None:
+        """Wait until the work of a run that waits as a row has ended here."""
+        if live := self._going.get(run.id):
+            await live.end()
 
     async def _ask(self, errand: Errand, run: Run, is_done: Callable[[Run], bool]) -> Run:
         await self._errands.put(errand)

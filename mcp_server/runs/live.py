@@ -27,6 +27,10 @@ Seal = Callable[["Live", Run], Awaitable[Run]]
 """Writes down how a run has ended, before anybody hears of it; gives what is to be remembered."""
 
 
+class Parked(Exception):
+    """Ends the work of a run that waits as a row from now on."""
+
+
 class Live:
     """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer."""
 
@@ -72,11 +76,11 @@ class Live:
         Cancelling this wait stops nothing.
         """
         while not self._task.done():
-            if self.question is not None:
+            if self.question is not None and not self.run.parked:
                 return self.question
             self._news.clear()
             await self._news.wait()
-        return None
+        return self.question
 
     async def patiently(self, within: float | None) -> Question | None:
         """The same for `within` seconds, and as long again while its listener asks; then None."""
@@ -90,7 +94,7 @@ class Live:
 
     def answer(self, answers: Answers) -> None:
         """Answer the open question. Raises `Conflict` if there is none."""
-        if self._answers is None or self._answers.done():
+        if self._answers is None or self._answers.done() or self.run.parked:
             raise Conflict(f"Run {self.run.id} is not waiting for an answer.")
         self.question = None
         self.run = self.run.model_copy(update={"question": None})
@@ -114,6 +118,12 @@ class Live:
         elif self.unanswered.keys() != asked.keys():
             self._turn("waiting")
 
+    def wait_as_row(self, question: Question) -> None:
+        """It needs no host from now on; its work ends, and it does not."""
+        self.question = question
+        self.run = self.run.model_copy(update={"status": "waiting", "question": question, "parked": True})
+        self.changed = time.time()
+
     def when_ended(self, tell: Callable[[Live], None]) -> None:
         """Have `tell` called with this run once it has ended."""
         self._task.add_done_callback(lambda _: tell(self))
@@ -136,6 +146,8 @@ class Live:
     async def _go(self, work: Work, seal: Seal) -> None:
         try:
             result = await work(self.run, self._hear)
+        except Parked:
+            return
         except asyncio.CancelledError:
             if self._interrupted and self.run.continues and self.question is None:
                 return  # another server goes on with it
@@ -173,6 +185,9 @@ class Live:
             self.asking = False
         if answers is not None or not isinstance(event, Question):
             return answers
+        if self.recorder is not None and await self.recorder.park(self.run, event):
+            self.wait_as_row(event)
+            raise Parked
         self._answers = asyncio.get_running_loop().create_future()
         self.question, self._given = event, {}
         self._turn("waiting")
@@ -207,3 +222,8 @@ async def ignore(event: Event) -> None:
 async def unsealed(live: Live, ended: Run) -> Run:
     """A seal for what is written down already."""
     return ended
+
+
+async def parked(run: Run, emit: Emit) -> Result:
+    """The work of a run that waits as a row."""
+    raise Parked

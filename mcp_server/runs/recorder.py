@@ -5,9 +5,24 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from ..catalog import Serving
-from ..models import Answers, Emit, Event, Json, Log, Progress, Recording, Replay, Result, Run, StepDone
+from ..errors import Unavailable
+from ..models import (
+    Answers,
+    Emit,
+    Event,
+    Json,
+    Log,
+    Progress,
+    Question,
+    Recording,
+    Replay,
+    Result,
+    Run,
+    StepDone,
+)
 from ..store.history import History
 
 EVENTS = 100
@@ -20,9 +35,12 @@ Work = Callable[[Run, Emit], Awaitable[Result]]
 class Recorder:
     """Hears what one run tells. Its steps never wait for the disk, and are written in their order."""
 
-    def __init__(self, history: History, replay: Replay | None, *, keeps: bool, continues: bool) -> None:
+    def __init__(
+        self, history: History, replay: Replay | None, *, keeps: bool, continues: bool, parks: bool
+    ) -> None:
+        """`parks` is true if the run may begin anew, replayed, with each answer."""
         self._history = history
-        self._replay = replay or Replay()
+        self._replay = (replay or Replay()).model_copy(update={"parks": parks})
         self._waiting: list[StepDone] = []
         self._events: deque[Json] = deque(maxlen=EVENTS)
         self._size = self._input = self._output = 0
@@ -47,6 +65,18 @@ class Recorder:
             return await work(run.model_copy(update={"replay": self._replay}), hear)
 
         return recorded
+
+    async def park(self, run: Run, question: Question) -> bool:
+        """Let a run wait as a row, with all that it did; false if it has to wait where it runs."""
+        if question.mark is None or run.client.uploads:
+            return False
+        if not self.keeps:
+            self._history.record(run)
+            self.keep(run)
+        with suppress(Unavailable):
+            await self._history.park(run, question)
+            return True
+        return False
 
     def keep(self, run: Run) -> None:
         """Write what waits, and from now on everything; the run was recorded before."""
@@ -95,14 +125,19 @@ def recorder_of(
 ) -> Recorder | None:
     """What records the components of a run of this pipeline; None if they are not to be.
 
-    They are if the run `lasts` without its caller, if it may come to that, and if the pipeline says so.
+    They are if the run `lasts` without its caller, if it may come to that or may wait for an answer, and if
+    the pipeline says so.
     """
-    kind = entry.version.manifest.kind if entry.version.manifest and run.verb == "call" else None
-    options = entry.version.options
+    manifest, options = entry.version.manifest, entry.version.options
+    kind = manifest.kind if manifest and run.verb == "call" else None
+    asks = manifest is not None and manifest.asks
     always = lasts or recording == "steps" or options.restartable
-    if recording not in ("full", "steps") or kind not in ("yaml", "wrapper") or not (always or may_last):
+    if recording not in ("full", "steps") or kind not in ("yaml", "wrapper"):
         return None
-    return Recorder(history, replay, keeps=always, continues=can_continue(entry))
+    if not (always or may_last or asks):
+        return None
+    continues = can_continue(entry)
+    return Recorder(history, replay, keeps=always, continues=continues, parks=continues or asks)
 
 
 def can_continue(entry: Serving) -> bool:

@@ -7,15 +7,17 @@ import logging
 import time
 
 from ..catalog import Catalog, Serving
+from ..content import failure
 from ..engines import Runner
 from ..errors import Conflict, Invalid, ServerError
-from ..models import Caller, Json, Recording, Replay, Run, StepDone
+from ..models import Answers, Caller, Json, Recording, Replay, Run, StepDone
 from ..settings import Settings
 from ..store import INTERRUPTED
 from ..store.history import History
 from ..store.steps import Line, Steps, Turn
 from . import Runs
 from .batches import Batches
+from .live import CANCELLED, Live
 from .making import made
 from .recorder import can_continue, recorder_of
 
@@ -41,6 +43,7 @@ class RecordedRuns:
         self._settings = settings
         self._history = history
         self._steps = Steps(history)
+        runs.elsewhere.waiting = self
         self._begun: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> RecordedRuns:
@@ -63,6 +66,14 @@ class RecordedRuns:
         line = await self._steps.line(run)
         (whole,) = await self._steps.whole([line.steps[place_of(run, line, label)]])
         return whole
+
+    async def rerun(self, caller: Caller, identity: str) -> Live:
+        """Begin a run with the inputs of another one, of the pipeline as it is now.
+
+        Raises as `Past.call` and `Runs.start`.
+        """
+        run = await self._runs.past.call(caller, identity)
+        return await self._runs.start(caller, run.pipeline, run.inputs, parent=run.id, detached=True)
 
     async def fork(self, caller: Caller, identity: str, label: str, inputs: Json) -> Run:
         """Begin a new run that shares what this one did before the call `label`, which is made anew.
@@ -90,6 +101,25 @@ class RecordedRuns:
         again = await self._steps.rewind(run.model_copy(update={"continues": can_continue(entry)}), turn)
         later = line.steps[cut(line, place_of(run, line, label)) :]
         return await self._go_on(again, entry), tuple(each.step.label for each in later)
+
+    async def answer(self, run: Run, number: int, answers: Answers) -> None:
+        """Answer all or a part of what a run asks that waits as a row; with the rest, it goes on here.
+
+        Raises `Conflict` if it does not wait for this any more, or if its version is gone.
+        """
+        entry = await self._serving(run)
+        again = await self._steps.answer(run, number, answers, continues=can_continue(entry))
+        if again is not None:
+            await self._go_on(again, entry)
+
+    async def cancel(self, run: Run) -> Run:
+        """Stop a run that waits as a row. Raises `Conflict` if it does not wait any more."""
+        ended = {"status": "cancelled", "result": failure(CANCELLED), "finished": time.time()}
+        stopped = (await self._steps.take(run)).model_copy(update=ended)
+        await self._history.commit(stopped, "full")
+        self._runs.told(stopped)
+        self._runs.turned(run.id)
+        return stopped
 
     async def _ended(self, caller: Caller, identity: str) -> Run:
         run = await self._runs.past.call(caller, identity)

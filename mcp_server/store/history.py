@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from ..errors import ServerError, Unavailable
-from ..models import Artifact, Recording, Run, StepDone
+from ..models import Artifact, Question, Recording, Run, StepDone
 from . import Filter, Page, Place, Retention, Statistics
 from .changes import CACHED, DAY, Count, RunChange, changed, new_id
 from .writer import Writer
@@ -114,6 +114,12 @@ class History:
         await self._lasting()
         change = self.changed(run, record)
         return await self._writer.commit(lambda journal, connection: journal.claim(connection, run, change))
+
+    async def park(self, run: Run, question: Question) -> None:
+        """Let a run that is recorded wait as a row of no server; durable when this returns."""
+        await self._lasting()
+        change = self.changed(run.model_copy(update={"status": "waiting", "question": question}))
+        await self._writer.commit(lambda journal, connection: journal.park(connection, change))
 
     async def find(self, identity: str) -> Run | None:
         """A run as it was last recorded, without its artifacts."""

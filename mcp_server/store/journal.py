@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ..errors import Outdated, ServerError, Unavailable, Unusable
 from ..models import Artifact, Run, StepDone
-from . import Filter, Page, Place, Retention, Statistics, queries, step_queries
+from . import Filter, Page, Place, Retention, Statistics, parking, queries, step_queries
 from .blobs import Blobs
 from .changes import RunChange
 from .counting import statistics
@@ -119,6 +119,10 @@ class Journal:
     def claim(self, connection: Connection, run: Run, change: RunChange) -> Run | None:
         """See `queries.claim`."""
         return queries.claim(connection, run, change)
+
+    def park(self, connection: Connection, change: RunChange) -> None:
+        """See `parking.park`."""
+        parking.park(connection, change)
 
     def look_after(self, connection: Connection) -> tuple[str, ...]:
         """Say that this server lives. Gives the runs that it goes on with; see `Instance.recover`."""

@@ -69,6 +69,7 @@ def restored(row: Row[Any]) -> Run:
         finished=row.finished,
         attempt=row.attempt,
         continues=row.continues,
+        parked=row.status == "waiting" and row.instance == "" and row.verb == "call",
         events=tuple(unpacked(row.events)) if row.events is not None else (),
     )
 

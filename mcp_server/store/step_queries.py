@@ -101,7 +101,7 @@ def part(connection: Connection, run: str, name: str) -> Artifact | None:
 def fork(connection: Connection, change: RunChange, turn: Turn) -> None:
     assert change.row is not None, "a run that is recorded"
     write_runs(connection, [change])
-    head = _mark(connection, change.row.id, change.row.instance, turn)
+    head = mark(connection, change.row.id, change.row.instance, turn)
     connection.execute(update(runs).where(runs.c.id == change.row.id).values(head=head))
 
 
@@ -114,13 +114,14 @@ def rewind(connection: Connection, run: Run, turn: Turn, instance: str) -> Run:
     if connection.execute(update(runs).where(ended).values(empty | going)).rowcount != 1:
         raise Conflict("The run was changed meanwhile; look at it again.")
     connection.execute(delete(artifacts).where(artifacts.c.run == run.id))
-    head = _mark(connection, run.id, instance, turn)
+    head = mark(connection, run.id, instance, turn)
     connection.execute(update(runs).where(runs.c.id == run.id).values(head=head, started=time.time()))
     again = {"status": "running", "attempt": run.attempt + 1, "started": time.time(), "finished": None}
     return run.model_copy(update=again | {"result": None, "error": None, "usage": None})
 
 
-def _mark(connection: Connection, run: str, instance: str, turn: Turn) -> str:
+def mark(connection: Connection, run: str, instance: str, turn: Turn) -> str:
+    """Store that a run begins anew there; gives its new head."""
     identity = new_id()
     connection.execute(
         insert(executions).values(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from ..models import Json, Recording, Run, StepDone
+from ..models import Answers, Json, Recording, Run, StepDone
 from .history import History
 
 
@@ -74,6 +74,26 @@ class Steps:
         return await self._history.change(
             lambda connection: _queries().rewind(connection, run, turn, instance)
         )
+
+    async def answer(self, run: Run, number: int, answers: Answers, *, continues: bool) -> Run | None:
+        """Answer all or a part of the question of a run that waits as a row; this server then has the run.
+
+        What it does not ask is ignored. None if it waits on, for the rest. Raises `Conflict` if it does not
+        wait for this any more. `continues` is as for runs, from here on.
+        """
+        instance = self._history.instance
+        return await self._history.change(
+            lambda connection: _parking().answer(connection, run, number, answers, instance, continues)
+        )
+
+    async def take(self, run: Run) -> Run:
+        """The run that waits as a row is this server's. Raises `Conflict` if it does not wait any more."""
+        instance = self._history.instance
+        return await self._history.change(lambda connection: _parking().take(connection, run, instance))
+
+
+def _parking() -> Any:
+    return import_module(".parking", __package__)
 
 
 def _queries() -> Any:

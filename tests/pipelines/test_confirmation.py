@@ -61,7 +61,7 @@ class Desk:
         self.result = result
         self.requests: list[Json] = []
 
-    def ask(self, requests: Mapping[str, Json]) -> Future[Mapping[str, Json]]:
+    def ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Mapping[str, Json]]:
         self.requests.extend(requests.values())
         future: Future[Mapping[str, Json]] = Future()
         future.set_result({} if self.result is None else dict.fromkeys(requests, self.result))

@@ -97,7 +97,7 @@ async def test_what_may_give_something_else_runs(serving: Open, tmp_path: Path) 
             (await server.runs.start(ADA, "count", {"number": 1}, key="k")).run,
             (await server.runs.start(ADA, "count", {"number": 1}, client=header)).run,
             (await server.runs.start(ADA, "count", {"number": 1}, detached=True)).run,
-            (await server.runs.rerun(ADA, first.id)).run,
+            (await server.recorded.rerun(ADA, first.id)).run,
         ):
             assert not other.cached and other.id != first.id
         path = tmp_path / "pipelines" / "count" / "pipeline_wrapper.py"

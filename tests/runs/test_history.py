@@ -73,7 +73,7 @@ async def test_of_a_pipeline_that_says_so_only_the_fact_is_kept(serving: Open) -
         found = await server.runs.past.run(ADA, called.id)
         assert (found.inputs, found.result, found.status) == ({}, None, "done")
         with pytest.raises(Conflict, match="not recorded"):
-            await server.runs.rerun(ADA, called.id)
+            await server.recorded.rerun(ADA, called.id)
     async with serving(record="none") as server:
         called = await server.runs.call(ADA, "double", {"number": 1}, ignore)
         with pytest.raises(NotFound):
@@ -91,11 +91,11 @@ async def test_a_run_goes_on_without_its_caller_and_can_be_repeated(serving: Ope
         (tmp_path / "until").touch()
         await live.end()
         assert (await server.runs.past.run(ADA, live.run.id)).status == "done"
-        again = await server.runs.rerun(ADA, live.run.id)
+        again = await server.recorded.rerun(ADA, live.run.id)
         await again.end()
         assert (again.run.status, again.run.parent) == ("done", live.run.id)
         with pytest.raises(NotFound):
-            await server.runs.rerun(BOB, live.run.id)
+            await server.recorded.rerun(BOB, live.run.id)
 
 
 async def test_cancelling_stops_a_run_and_leaves_an_ended_one_alone(serving: Open, tmp_path: Path) -> None:

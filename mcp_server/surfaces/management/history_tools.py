@@ -28,6 +28,7 @@ class HistoryTools:
 
     def __init__(self, server: Server) -> None:
         self._runs = server.runs
+        self._recorded = server.recorded
         self._batches = server.batches
         self._catalog = server.catalog
         self.answers: Mapping[str, Callable[[Invocation], Awaitable[Json]]] = {
@@ -59,7 +60,7 @@ class HistoryTools:
 
     async def rerun(self, call: Invocation) -> Json:
         """Begin a run with the inputs of an earlier one."""
-        live = await self._runs.rerun(call.caller, call.arguments["run_id"])
+        live = await self._recorded.rerun(call.caller, call.arguments["run_id"])
         return shown(live.run) | {"parent_run_id": live.run.parent}
 
     async def runs(self, call: Invocation) -> Json:

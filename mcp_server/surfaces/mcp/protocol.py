@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from ...models import Caller
 from ...server import Server
+from ...store.history import LIFE
 from ..callers import caller_of
 from ..management import TOOLS
 from ..quotas import Quota
@@ -39,11 +40,14 @@ from .published import Published
 from .reports import set_level
 from .resources import Resources
 from .running import Running
+from .sealing import KeptCodec
 from .session_tasks import CAPABILITY, SessionTasks, unpacked
 from .tasks import EXTENSION, TaskParams, Tasks, UpdateParams
 from .tools import Tools
 
 NAME = "haystack-mcp-server"
+SECRET = "request-state.key"
+"""The file in the state folder with what seals `requestState`."""
 INSTRUCTIONS = """\
 The tools are Haystack pipelines: programs that search, generate or transform, put here by the operator or \
 by deploy_pipeline. Results carry structured content that fits the tool's output schema, and the same as text.
@@ -92,8 +96,8 @@ class ProtocolServer(LowLevelServer[Any]):
         self._publish(Cards(server))
         self._offer(Tasks(server), SessionTasks(server))
         security = RequestStateSecurity(
-            keys=[os.urandom(32)],
-            ttl=server.settings.answer_timeout,
+            codec=KeptCodec(server.settings.state_folder() / SECRET),
+            ttl=LIFE,
             bind_principal=lambda ctx: caller_of(ctx, "mcp").name,
         )
         sealed = RequestStateBoundary(security, default_audience=NAME)

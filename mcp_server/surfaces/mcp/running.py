@@ -83,7 +83,7 @@ class Running:
                     task=patience.task,
                 )
             else:
-                live = self._resumed(caller, params, listener)
+                live = await self._resumed(caller, params, listener)
             question = await self._server.runs.attend(live, patience.seconds)
             if not live.run.ended and live.listener is listener:  # another request may listen to the same run
                 live.listener = ignore
@@ -93,16 +93,21 @@ class Running:
             raise Waiting(self._outlasted(request, live.run, patience))
         return checked(live.run)
 
-    def _resumed(self, caller: Caller, params: types.InputResponseRequestParams, listener: Emit) -> Live:
+    async def _resumed(
+        self, caller: Caller, params: types.InputResponseRequestParams, listener: Emit
+    ) -> Live:
         """The run that waits for this request, with the answers it brings; without them it waits on."""
-        state = params.request_state or ""
-        live = self._server.runs.find(caller, run_of(state))
+        runs, state = self._server.runs, params.request_state or ""
+        live = await runs.taken_up(caller, run_of(state))
+        question = question_of(live, state)
+        answers = answers_to(question, params.input_responses) if question else None
+        if question is not None and answers is not None and live.run.parked:
+            await runs.answer(live.run, question.number, answers)
+            live = await runs.taken_up(caller, live.run.id)
         if live.run.finished is None:
             live.listener = listener
-        if question := question_of(live, state):
-            answers = answers_to(question, params.input_responses)
-            if answers is not None:
-                live.answer(answers)
+        if answers is not None and live.question is question:
+            live.answer(answers)
         return live
 
     def _asked(self, request: Request, live: Live, question: Question) -> Json:

@@ -6,14 +6,16 @@ basic/utilities/tasks).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 import mcp_types as types
 from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
 
-from ...errors import NotFound, ServerError
+from ...errors import Conflict, NotFound, ServerError
 from ...models import Json, Question, Run
-from ...runs import Live, ignore
+from ...runs import Live
 from ...server import Server
 from ..callers import caller_of
 from .asking import can_be_asked, pushed
@@ -68,11 +70,14 @@ class SessionTasks:
     async def result(self, request: Request, params: TaskParams) -> HandlerResult:
         """Wait for the end, asking the client on the way, and answer as the call would have."""
         run = await self._find(request, params.task_id)
+        while not run.ended:
+            if (live := self._runs.live(run.id)) and not run.parked:
+                await attended(request, live)
+            else:
+                await self._asked(request, run)
+            run = await self._find(request, run.id)
         if live := self._runs.live(run.id):
-            await attended(request, live)
-        else:
-            await self._runs.past.followed(run, ignore)
-        run = await self._find(request, run.id)
+            await live.end()  # an end that was told must not be lost
         end = ending(run)
         if fault := end.get("error"):
             raise MCPError(fault["code"], fault["message"], fault.get("data"))
@@ -80,6 +85,16 @@ class SessionTasks:
             raise MCPError(types.INVALID_REQUEST, "The task was cancelled.")
         result = {key: value for key, value in end["result"].items() if key != "resultType"}
         return result | {"_meta": result["_meta"] | related(run.id)}
+
+    async def _asked(self, request: Request, run: Run) -> None:
+        """Ask the client what a run asks that waits as a row; or wait until somebody else answers."""
+        if run.parked and run.question is not None:
+            answers = await pushed(request, tagged(run.question, run.id))
+            if answers:
+                with suppress(Conflict):  # somebody was faster
+                    await self._runs.answer(run, run.question.number, answers)
+                return
+        await self._runs.past.moved(run)
 
     async def _find(self, request: Request, identity: str) -> Run:
         check(request)
@@ -116,24 +131,30 @@ def task_of(request: Request, run: Run, live: Live | None) -> Json:
     if run.ended:
         view["status"] = {"done": "completed"}.get(run.status, run.status)
         return view | ({"statusMessage": run.error} if run.error else {})
-    asks = live is not None and live.question is not None and can_be_asked(request, live.question)
+    question = run.question if run.parked else live and live.question
+    asks = question is not None and can_be_asked(request, question)
     return view | {"status": "input_required" if asks else "working"}
 
 
 async def attended(request: Request, live: Live) -> None:
     """Wait for the end of a run. What it asks, its client is asked; or somebody else answers it."""
-    while (question := await live.next()) is not None:
-        meta = {"_meta": related(live.run.id)}
-        tagged = {
-            key: {**wanted, "params": wanted.get("params", {}) | meta}
-            for key, wanted in question.requests.items()
-        }
-        answers = await pushed(request, Question(number=question.number, requests=tagged))
+    while (question := await live.next()) is not None and not live.run.parked:
+        answers = await pushed(request, tagged(question, live.run.id))
         if answers is not None and live.question is question:
             live.answer(answers)
         while live.question is question:
             with anyio.move_on_after(LOOK):
                 await live.end()
+
+
+def tagged(question: Question, task: str) -> Question:
+    """The same question, saying which task asks."""
+    meta = {"_meta": related(task)}
+    requests = {
+        key: {**wanted, "params": wanted.get("params", {}) | meta}
+        for key, wanted in question.requests.items()
+    }
+    return Question(number=question.number, requests=requests)
 
 
 def related(task: str) -> Json:

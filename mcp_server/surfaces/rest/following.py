@@ -27,6 +27,8 @@ from .answers import RUN_ID, SILENCE
 
 EVENTS = "text/event-stream"
 LAST = "Last-Event-ID"
+HIDDEN = {"kind", "mark", "given"}
+"""What an event does not tell of itself."""
 
 
 class Following:
@@ -77,7 +79,7 @@ class Following:
                 if said is None:
                     yield beat()
                 else:
-                    yield event(said[1].kind, said[1].model_dump(mode="json", exclude={"kind"}), str(said[0]))
+                    yield event(said[1].kind, said[1].model_dump(mode="json", exclude=HIDDEN), str(said[0]))
         finally:
             if waiting:
                 waiting.cancel()
