@@ -20,7 +20,7 @@ from mcp_server.models import Caller, Response
 from mcp_server.settings import Settings
 from mcp_server.stepwise import Choice, Stepwise, Wish
 from mcp_server.stepwise.exporting import bring, exported
-from mcp_server.stepwise.moves import begun
+from mcp_server.stepwise.moves import Stands, begun
 from mcp_server.store.history import History
 from mcp_server.store.retention import remove
 from mcp_server.store.run_tables import runs
@@ -264,6 +264,48 @@ async def test_a_fork_shares_the_past_and_goes_its_own_way(site: Site) -> None:
         )
         with pytest.raises(NotFound):
             await here.stepwise.fork(ADA, walk.id, "resp-099")
+
+
+async def test_a_fork_with_a_key_is_made_once(site: Site) -> None:
+    async with opened(site) as here:
+        walk = await here.through((await here.start()).id, 1)
+        fork = await here.stepwise.fork(ADA, walk.id, "resp-002", "other", key="f")
+        moved = await here.step(fork.id)
+        assert await here.stepwise.fork(ADA, walk.id, "resp-002", "other", key="f") == moved
+        with pytest.raises(Conflict, match="idempotency key"):
+            await here.stepwise.fork(ADA, walk.id, "resp-001", "other", key="f")
+
+
+async def test_of_many_executions_at_once_one_is_made_and_the_others_hear_how_the_run_stands(
+    site: Site,
+) -> None:
+    async with opened(site) as here:
+        walk = await here.start()
+        refused: list[Stands] = []
+
+        async def execute() -> None:
+            try:
+                await here.stepwise.execute(ADA, walk.id, Wish())
+            except Stands as stands:
+                refused.append(stands)
+
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(execute)
+        assert len(refused) == 4
+        for each in refused:  # what it says is how the run stood then, be the step still going on or not
+            goes_on = "already being executed" in str(each)
+            assert goes_on == (each.walk.status == "running") and goes_on != ("has responses" in str(each))
+
+
+async def test_a_model_that_is_not_declared_is_refused_and_changes_nothing(site: Site) -> None:
+    async with opened(site) as here:
+        walk = await here.start()
+        with pytest.raises(Invalid, match="no model other; there are echo, fixed"):
+            await here.stepwise.execute(ADA, walk.id, Wish(models=("echo", "other")))
+        assert await here.find(walk.id) == walk
+        assert texts(await here.step(walk.id, models=("fixed",))) == {"resp-001": "always this"}
 
 
 async def test_a_change_decided_upon_an_older_state_is_refused(site: Site) -> None:

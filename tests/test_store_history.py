@@ -99,6 +99,23 @@ async def test_what_a_run_is_now_replaces_what_it_was_until_it_has_ended(history
     assert (found.status, found.result) == ("done", RESULT)
 
 
+async def test_runs_are_listed_by_all_that_is_known_of_them(history: History) -> None:
+    old, new = (run(id=f"{second * 1000:012x}{'0' * 20}", started=float(second)) for second in (1000, 2000))
+    other = run(version=4, parent=old.id, status="waiting", caller=Caller(name="ada", origin="mcp"))
+    for each in (old, new, other):
+        history.record(each)
+
+    async def found(**wanted: object) -> list[str]:
+        return [each.id for each in (await history.listed(Filter(**wanted))).runs]  # type: ignore[arg-type]
+
+    assert await found(version=3, caller="ada") == [new.id, old.id]
+    assert await found(origin="rest", since=1000.0) == [new.id, old.id]
+    assert await found(since=1000.001, until=2000.0) == []
+    assert await found(since=1000.0, until=2000.0) == [old.id]
+    assert await found(parent=old.id) == await found(origin="mcp") == await found(version=4) == [other.id]
+    assert await found(parent=old.id, until=3000.0) == []
+
+
 async def test_what_a_server_is_asked_goes_with_the_server_that_asks(shared: Path | str) -> None:
     asked, answered, others = run(), run(), run()
     async with History(shared) as owner:

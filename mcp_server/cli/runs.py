@@ -32,11 +32,13 @@ runs = group("runs", "List, show, stop, answer, rewind, fork and export runs.")
 @click.option(
     "--status", metavar="STATUS", help="Only queued, running, waiting, done, failed or cancelled ones."
 )
+@click.option("--version", metavar="NUMBER", help="Only runs of this version.")
+@click.option("--since", metavar="TIME", help="Only runs begun then or later, as 2026-01-31T15:30.")
+@click.option("--until", metavar="TIME", help="Only runs begun before that.")
 @click.option("--limit", type=int, default=20, show_default=True, help="How many at most.")
 @talks(views.runs)
-async def list_(server: Connection, pipeline: str | None, status: str | None, limit: int) -> Json:
+async def list_(server: Connection, limit: int, **wanted: str | None) -> Json:
     """List runs, the newest first."""
-    wanted = {"pipeline": pipeline, "status": status}
     given = {key: value for key, value in wanted.items() if value is not None}
     return await server.ask("list_runs", limit=limit, **given)
 

@@ -109,6 +109,8 @@ class Manifest(Noun):
     """What it can be asked for besides calls: `chat`, `upload`."""
     steps: tuple[Json, ...] = ()
     """Of a step-wise pipeline, in order: objects with `name`, `description`, `template` and `models`."""
+    models: tuple[str, ...] = ()
+    """The names of the models that it declares."""
 
     @field_validator("tool")
     @classmethod

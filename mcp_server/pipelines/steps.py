@@ -218,4 +218,10 @@ def _manifest(name: str, options: Options, definition: Definition) -> Manifest:
     titled = options.model_copy(update={"title": options.title or definition.title})
     tool = tool_of(name, titled, f"{said} {advice}", takes, GIVES)
     steps = [{**step.model_dump(mode="json"), "template": step.template} for step in definition.steps]
-    return Manifest(kind="steps", tool=tool, blocking=False, steps=tuple(cast(list[Json], steps)))
+    return Manifest(
+        kind="steps",
+        tool=tool,
+        blocking=False,
+        steps=tuple(cast(list[Json], steps)),
+        models=tuple(definition.models),
+    )

@@ -128,9 +128,9 @@ class Runs:
         return live
 
     async def launch(self, run: Run, work: Work) -> Live:
-        """Commit a run, then begin it; it goes on without its caller. Raises `Unavailable`."""
-        await self._history.commit(run)
-        return self.lasting(run, work, "full", None)
+        """Commit a run, then begin it, as `start` does with a key; it goes on without its caller."""
+        known = await (self._history.claim(run) if run.key else self._history.commit(run))
+        return self._joined(known) if known else self.lasting(run, work, "full", None)
 
     def lasting(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
         """Begin a run that was committed; it goes on without its caller."""
@@ -264,9 +264,9 @@ class Runs:
         """A run that was begun before: the one that goes on, or what is recorded or kept of it."""
         if live := self._going.get(known.id):
             return live
-        work = parked if known.parked else self.past.followed
+        work, question = (parked, known.question) if known.parked else (self.past.followed, None)
         live = Live(known, work, unsealed, self._settings.answer_timeout, self.turned)
-        live.question = known.question if known.parked else None
+        live.question = question
         live.lasting = not known.cached
         return live
 
@@ -285,14 +285,11 @@ class Runs:
     def _ended(self, live: Live) -> None:
         del self._going[live.run.id]
         self._admission.leave(live.run)
-        if live.run.parked:
-            self.turned(live.run.id)
-            return
         if live.run.verb in CALLS and live.run.status in ("done", "failed"):
             self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
         if live.run.ended:  # else another server goes on with it
             self.told(live.run)
-        if live.shared:
+        if live.shared and not live.run.parked:  # what waits as a row is read there
             self._kept[live.run.id] = live
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)

@@ -49,12 +49,14 @@ class Batches:
         version: int | None = None,
         stage: Stage | None = None,
         evaluation: Json | None = None,
+        key: str | None = None,
     ) -> Run:
         """Begin to call the pipeline for each of the inputs; durable when this returns.
 
         An item that fails, or that the pipeline does not accept, fails only itself. `timeout` is each item's,
         and so is the `version` or `stage`. An `evaluation` is what `scored` is to know when all have ended.
-        Raises `Invalid`, and as `Runs.start` for the pipeline.
+        With a `key` that was given before, it is the batch of that time.
+        Raises `Invalid`, and as `Runs.start` for the pipeline and the key.
         """
         if not 0 < len(inputs) <= ITEMS:
             raise Invalid(f"A batch takes 1 to {ITEMS} inputs.")
@@ -65,7 +67,7 @@ class Batches:
         given = {"items": [*inputs], "concurrency": concurrency, **choice}
         given |= {"evaluation": evaluation} if evaluation else {}
         run = made(serving, caller, given, timeout or 0.0).model_copy(
-            update={"usage": {"items": len(inputs)}, "verb": "batch", "continues": True}
+            update={"usage": {"items": len(inputs)}, "verb": "batch", "continues": True, "key": key}
         )
         return (await self._runs.launch(run, self._work)).run
 

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TypedDict, Unpack
 
 from ..artifacts import PART, Address, Artifacts, Part
 from ..content import failure
 from ..errors import Conflict, NotFound
 from ..models import CALLS, Caller, Emit, Result, Run, RunStatus
 from ..store import INTERRUPTED, Filter, Page, Statistics
+from ..store.changes import earliest_id
 from ..store.history import History
 from .live import CANCELLED, STOPPED, Live
 
 LOOK = 0.25
 """Seconds between two looks at a run of another server."""
 UNRECORDED = "What this run gave was not recorded."
+
+
+class Wanted(TypedDict, total=False):
+    """Which runs to list; see `Filter`."""
+
+    pipeline: str | None
+    status: RunStatus | None
+    parent: str | None
+    version: int | None
+    origin: str | None
+    since: float | None
+    until: float | None
 
 
 class Past:
@@ -48,14 +62,12 @@ class Past:
         self,
         caller: Caller,
         *,
-        pipeline: str | None = None,
-        status: RunStatus | None = None,
-        parent: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        **wanted: Unpack[Wanted],
     ) -> Page:
         """Runs without inputs and results, the newest first. A cursor is the `next` of the page before."""
-        chosen = Filter(caller.name, pipeline, status, parent)
+        chosen = Filter(caller.name, **wanted)
         page = await self._history.listed(chosen, limit, cursor)
         found = {run.id: run for run in page.runs if run.id not in self._here}
         for live in self._here.values():
@@ -123,4 +135,8 @@ def fits(run: Run, chosen: Filter) -> bool:
         and chosen.pipeline in (None, run.pipeline)
         and chosen.status in (None, run.status)
         and chosen.parent in (None, run.parent)
+        and chosen.version in (None, run.version)
+        and chosen.origin in (None, run.caller.origin)
+        and (chosen.since is None or run.id >= earliest_id(chosen.since))
+        and (chosen.until is None or run.id < earliest_id(chosen.until))
     )

@@ -67,29 +67,32 @@ class RecordedRuns:
         (whole,) = await self._steps.whole([line.steps[place_of(run, line, label)]])
         return whole
 
-    async def rerun(self, caller: Caller, identity: str) -> Live:
-        """Begin a run with the inputs of another one, of the pipeline as it is now.
+    async def rerun(self, caller: Caller, identity: str, key: str | None = None) -> Live:
+        """Begin a run with the inputs of another one, of the pipeline as it is now. `key` as in `Runs.start`.
 
         Raises as `Past.call` and `Runs.start`.
         """
         run = await self._runs.past.call(caller, identity)
-        return await self._runs.start(caller, run.pipeline, run.inputs, parent=run.id, detached=True)
+        return await self._runs.start(caller, run.pipeline, run.inputs, key=key, parent=run.id, detached=True)
 
-    async def fork(self, caller: Caller, identity: str, label: str, inputs: Json) -> Run:
+    async def fork(
+        self, caller: Caller, identity: str, label: str, inputs: Json, key: str | None = None
+    ) -> Run:
         """Begin a new run that shares what this one did before the call `label`, which is made anew.
 
-        `inputs` are other values for sockets of that component. Raises `Conflict` for a run that still goes,
-        that was not recorded, whose version is gone, or whose past cannot be used again; `Invalid` for an
-        unknown call or socket.
+        `inputs` are other values for sockets of that component; `key` is as in `Runs.start`.
+
+        Raises `Conflict` for a run that still goes, that was not recorded, whose version is gone, or whose
+        past cannot be used again; `Invalid` for an unknown call or socket.
         """
         run = await self._ended(caller, identity)
         entry, line = await self._serving(run), await self._steps.line(run)
         turn = await self._turn(run, line, label, inputs)
         new = made(entry.version, caller, run.inputs, run.timeout).model_copy(
-            update={"parent": run.id, "step": label, "continues": can_continue(entry)}
+            update={"parent": run.id, "step": label, "continues": can_continue(entry), "key": key}
         )
-        await self._steps.fork(new, self._recording(entry), turn)
-        return await self._go_on(new, entry)
+        known = await self._steps.fork(new, self._recording(entry), turn)
+        return known or await self._go_on(new, entry)
 
     async def rewind(
         self, caller: Caller, identity: str, label: str, inputs: Json

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 from ..catalog import Catalog, Serving
 from ..engines import Engine
@@ -19,7 +20,7 @@ from ..errors import Conflict, Invalid, NotFound, ServerError, Unanswered
 from ..models import Answers, Caller, Emit, Event, Json, Response
 from ..runs import ignore, new_id
 from ..settings import Settings
-from ..store.tree import Execution, Kept, Tree, Walk, Watch
+from ..store.tree import Changed, Execution, Kept, Tree, Walk, Watch
 from . import moves
 from .going import Going, run_of
 from .moves import Choice, Plan, Wish
@@ -97,13 +98,15 @@ class Stepwise:
         """Begin to execute the current step; it goes on by itself. `listener` hears its events.
 
         Raises `Conflict` while it is being executed, when it has responses (unless `wish.regenerate`), when
-        `wish.step` is another one, and at the end; `Invalid` for a step that is not there. A model
-        that is not there fails as one that does not answer.
+        `wish.step` is another one, and at the end; `Invalid` for a step or a model that is not there.
         """
-        walk = await self.find(caller, identity)
-        first = moves.free_number(await self._tree.history(identity))
-        begun = moves.begun(walk, await self.plan(walk), wish, self._tree.instance, first)
-        return self._go(await self._tree.change(begun), listener)
+        while True:
+            walk = await self.find(caller, identity)
+            await self._check_models(walk, wish)
+            first = moves.free_number(await self._tree.history(identity))
+            begun = moves.begun(walk, await self.plan(walk), wish, self._tree.instance, first)
+            with suppress(Changed):  # somebody moved it meanwhile: decide by how it stands now
+                return self._go(await self._tree.change(begun), listener)
 
     async def select(self, caller: Caller, identity: str, choice: Choice) -> Walk:
         """Choose responses of the current step; the run then stands at the next one, or is done.
@@ -126,16 +129,26 @@ class Stepwise:
         return await self._tree.change(back), later
 
     async def fork(
-        self, caller: Caller, identity: str, response: str | None = None, branch: str = ""
+        self,
+        caller: Caller,
+        identity: str,
+        response: str | None = None,
+        branch: str = "",
+        *,
+        key: str | None = None,
     ) -> Walk:
-        """A new run that shares the past of this one, up to its present or to a response that is chosen."""
+        """A new run that shares the past of this one, up to its present or to a response that is chosen.
+
+        With an idempotency `key` that was given before, it is the one that was made then.
+        """
         walk = await self.find(caller, identity)
         plan, line = await self.plan(walk), walk.path
         if response is None:
             moves.check_idle(walk)
         else:
             line = moves.line_to(await self._tree.history(identity), response)
-        return await self._tree.create(moves.forked(walk, plan, line, response, branch))
+        made = moves.forked(walk, plan, line, response, branch)
+        return await self._tree.create(made, key, (identity, response, branch))
 
     async def cancel(self, caller: Caller, identity: str) -> Walk:
         """Stop a run for good; what goes on of it ends. Raises `Conflict` for one that is done."""
@@ -221,7 +234,16 @@ class Stepwise:
                 async with asyncio.timeout(PATIENCE):
                     await going.ended()
             except TimeoutError:
-                raise Conflict(f"Step '{going.execution.step}' is still being executed") from None
+                text = f"Step '{going.execution.step}' is still being executed"
+                raise moves.Stands(going.walk, text) from None
+
+    async def _check_models(self, walk: Walk, wish: Wish) -> None:
+        """Refuse models that the pipeline does not declare."""
+        manifest = (await self.pipeline(walk.pipeline, walk.version)).version.manifest
+        declared = manifest.models if manifest else ()
+        unknown = [name for name in wish.models if name not in declared]
+        if unknown and declared:
+            raise Invalid(f"There is no model {unknown[0][:64]}; there are {', '.join(declared)}."[:400])
 
     async def _merged(self, walk: Walk, head: Execution, choice: Choice) -> Kept:
         """What a model makes of several responses."""

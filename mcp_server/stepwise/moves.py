@@ -1,6 +1,6 @@
 """What may be done with a step-wise run: pure functions from how it stands to how it stands then.
 
-Each raises `Conflict` for what its state does not allow, and `Invalid` or `NotFound` for a wrong name.
+Each raises `Stands` for what its state does not allow, and `Invalid` or `NotFound` for a wrong name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,15 @@ from ..errors import Conflict, Invalid, NotFound
 from ..models import Json, Response
 from ..runs import new_id
 from ..store.tree import Execution, Kept, Walk
+
+
+class Stands(Conflict):
+    """A move that a run does not allow as it stands; `walk` is how it stood when that was decided."""
+
+    def __init__(self, walk: Walk, text: str) -> None:
+        super().__init__(text)
+        self.walk = walk
+
 
 Plan = Sequence[Json]
 """The steps of a pipeline, as its manifest lists them."""
@@ -47,7 +56,7 @@ class Choice:
 def current(walk: Walk, plan: Plan) -> Json:
     """The step the run stands at."""
     if walk.position >= len(plan):
-        raise Conflict("All steps of this run are done; rewind it to go on from an earlier step.")
+        raise Stands(walk, "All steps of this run are done; rewind it to go on from an earlier step.")
     return plan[walk.position]
 
 
@@ -57,10 +66,12 @@ def begun(walk: Walk, plan: Plan, wish: Wish, instance: str, first: int) -> Walk
     step, head = current(walk, plan), walk.head
     if wish.step and wish.step != step["name"]:
         check_known(wish.step, plan)
-        raise Conflict(f"The run stands at the step {step['name']}; rewind it to execute {wish.step} again.")
+        raise Stands(
+            walk, f"The run stands at the step {step['name']}; rewind it to execute {wish.step} again."
+        )
     open_head = head if head is not None and not head.selected else None
     if open_head is not None and open_head.status == "done" and not wish.regenerate:
-        raise Conflict(f"The step {step['name']} has responses: select one, or pass regenerate=true.")
+        raise Stands(walk, f"The step {step['name']} has responses: select one, or pass regenerate=true.")
     before = walk.path[:-1] if open_head is not None else walk.path
     last = before[-1] if before else None
     said = "\n".join(filter(None, [last.feedback if last else None, wish.feedback]))
@@ -101,7 +112,7 @@ def chosen_from(walk: Walk, choice: Choice) -> Execution:
     check_open(walk)
     head = walk.head
     if head is None or head.selected or head.status != "done":
-        raise Conflict("The current step has no responses yet; execute it first.")
+        raise Stands(walk, "The current step has no responses yet; execute it first.")
     texts = {kept.id: kept.response.text for kept in head.responses}
     if not choice.ids:
         raise Invalid("Give at least one id in `response_ids`.")
@@ -121,7 +132,7 @@ def rewound(walk: Walk, plan: Plan, step: str) -> tuple[Walk, tuple[str, ...]]:
     check_known(step, plan)
     found = next((each for each in walk.path if each.step == step and each.selected), None)
     if found is None:
-        raise Conflict(f"The run has not passed the step {step}.")
+        raise Stands(walk, f"The run has not passed the step {step}.")
     again = replace(
         copied(found, found.parent), selected=(), merge=None, feedback=None, inputs=touched(found)
     )
@@ -179,14 +190,14 @@ def touched(execution: Execution) -> Json:
 def check_idle(walk: Walk) -> None:
     """Refuse while a step is being executed."""
     if walk.status == "running" and walk.head is not None:
-        raise Conflict(f"Step '{walk.head.step}' is already being executed")
+        raise Stands(walk, f"Step '{walk.head.step}' is already being executed")
 
 
 def check_open(walk: Walk) -> None:
     """Refuse also once the run was cancelled."""
     check_idle(walk)
     if walk.status == "cancelled":
-        raise Conflict("This run was cancelled; rewind it, or fork it, to go on.")
+        raise Stands(walk, "This run was cancelled; rewind it, or fork it, to go on.")
 
 
 def check_known(step: str, plan: Plan) -> None:

@@ -87,6 +87,11 @@ class Filter:
     pipeline: str | None = None
     status: RunStatus | None = None
     parent: str | None = None
+    version: int | None = None
+    origin: str | None = None
+    since: float | None = None
+    until: float | None = None
+    """Made at or after, and before these seconds since the epoch."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ..models import CALLS, Artifact, Caller, Json, Recording, Run
+from ..models import CALLS, Artifact, Json, Recording, Run
 
 SMALLEST = 0.0001
 """Seconds of the first bucket; each next one is a quarter longer, so a percentile is off by an eighth."""
@@ -135,8 +135,8 @@ def _row(run: Run, record: Recording, instance: str) -> RunRow:
         run.parent,
         run.step,
         None,
-        key_of(run.caller, run.key) if run.key else None,
-        fingerprint(run.pipeline, run.inputs) if run.key else None,
+        key_of(run.caller.name, run.key) if run.key else None,
+        fingerprint(run.pipeline, run.inputs, *origin(run)) if run.key else None,
         len(inputs or b"") + len(content or b"") + len(structured or b"") + left + run.recorded,
         bool(result and result.partial),
         fault.model_dump_json() if fault else None,
@@ -155,15 +155,28 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
-def key_of(caller: Caller, key: str) -> str:
-    """How a caller's idempotency key is stored."""
-    return hashlib.sha256(f"{caller.name}\0{key}".encode()).hexdigest()
+def earliest_id(seconds: float) -> str:
+    """What the ids of runs that are made from then on are not below; seconds since the epoch."""
+    return f"{max(0, math.ceil(seconds * 1000)):012x}"
 
 
-def fingerprint(pipeline: str, inputs: Json) -> str:
-    """The same for the same pipeline and arguments, in whatever order they are written."""
-    text = json.dumps([pipeline, inputs], sort_keys=True)
+def key_of(caller: str, key: str) -> str:
+    """How an idempotency key of the caller of that name is stored."""
+    return hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()
+
+
+def fingerprint(pipeline: str, inputs: Json, *more: Any) -> str:
+    """The same for the same pipeline and arguments, in whatever order they are written.
+
+    `more` is what else was asked for, as JSON values.
+    """
+    text = json.dumps([pipeline, inputs, *more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def origin(run: Run) -> tuple[Any, ...]:
+    """What a run was made from, for all but a plain call."""
+    return (run.verb, run.parent, run.step) if run.parent or run.verb not in CALLS else ()
 
 
 def packed(value: Any) -> bytes:

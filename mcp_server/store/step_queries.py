@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,7 +12,8 @@ from sqlalchemy import Connection, Row, delete, insert, literal, select, update
 
 from ..errors import Conflict
 from ..models import Artifact, Json, Run, StepDone
-from .changes import RunChange, new_id, packed
+from .changes import RunChange, fingerprint, new_id, origin, packed
+from .queries import claim
 from .rows import write_runs
 from .run_tables import artifacts, executions, responses, runs
 from .steps import Line, Recorded, Turn
@@ -98,11 +100,19 @@ def part(connection: Connection, run: str, name: str) -> Artifact | None:
     return Artifact(name=name, mime_type="application/json", content=packed(data))
 
 
-def fork(connection: Connection, change: RunChange, turn: Turn) -> None:
+def fork(connection: Connection, run: Run, change: RunChange, turn: Turn) -> Run | None:
     assert change.row is not None, "a run that is recorded"
-    write_runs(connection, [change])
+    if run.key is None:
+        write_runs(connection, [change])
+    else:
+        asked = fingerprint(run.pipeline, run.inputs, *origin(run), turn.changes)
+        change = replace(change, row=change.row._replace(fingerprint=asked))
+        assert change.row is not None
+        if known := claim(connection, run, change):
+            return known
     head = mark(connection, change.row.id, change.row.instance, turn)
     connection.execute(update(runs).where(runs.c.id == change.row.id).values(head=head))
+    return None
 
 
 def rewind(connection: Connection, run: Run, turn: Turn, instance: str) -> Run:

@@ -63,10 +63,13 @@ class Steps:
         """The same calls with what they got and gave, as far as that was kept."""
         return await self._history.ask(lambda connection: _queries().whole(connection, chosen))
 
-    async def fork(self, run: Run, recording: Recording, turn: Turn) -> None:
-        """Store a new run that begins there."""
+    async def fork(self, run: Run, recording: Recording, turn: Turn) -> Run | None:
+        """Store a new run that begins there; or give the one that its caller forked with its key before.
+
+        Raises `Conflict` if the key was used for something else.
+        """
         change = self._history.changed(run, recording)
-        await self._history.change(lambda connection: _queries().fork(connection, change, turn))
+        return await self._history.change(lambda connection: _queries().fork(connection, run, change, turn))
 
     async def rewind(self, run: Run, turn: Turn) -> Run:
         """Make a run that has ended go on from there, here. Raises `Conflict` if it was changed meanwhile."""

@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from ..errors import Conflict
 from ..models import Json, Response
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class Walk:
         return replace(self, path=tuple(path), status=status, **more)
 
 
+class Changed(Conflict):
+    """Somebody else changed the run since it was read."""
+
+
 class Transactions(Protocol):
     """What a tree needs of a store."""
 
@@ -162,9 +167,12 @@ class Tree:
         """The id of this server, for the executions it begins."""
         return self._store.instance
 
-    async def create(self, walk: Walk) -> Walk:
-        """Store a new run with its whole path."""
-        return await self._store.change(lambda connection: _queries().create(connection, walk))
+    async def create(self, walk: Walk, key: str | None = None, asked: Sequence[Any] = ()) -> Walk:
+        """Store a new run with its whole path; or give the one that its caller made with that `key` before.
+
+        `asked` is what it was made by. Raises `Conflict` if the key was used for something else.
+        """
+        return await self._store.change(lambda connection: _queries().create(connection, walk, key, asked))
 
     async def find(self, identity: str) -> Walk | None:
         """The run of that id as it is now; None if there is no such step-wise run."""
@@ -177,8 +185,8 @@ class Tree:
     async def change(self, walk: Walk) -> Walk:
         """Make the run stand as `walk` says; executions in its path that are new are stored.
 
-        Of stored ones only the last may have changed. Raises `Conflict` if the run's revision is no longer
-        that of `walk`: somebody else changed it.
+        Of stored ones only the last may have changed. Raises `Changed` if the run's revision is no longer
+        that of `walk`.
         """
         moved = await self._store.change(lambda connection: _queries().change(connection, walk))
         self.turned(walk.id)

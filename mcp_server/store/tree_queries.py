@@ -12,9 +12,11 @@ from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from ..errors import Conflict
 from ..models import Response
+from .changes import fingerprint, key_of
+from .queries import keyed
 from .run_tables import executions, responses, runs
 from .run_tables import instances as servers
-from .tree import Execution, Kept, Progressing, Walk
+from .tree import Changed, Execution, Kept, Progressing, Walk
 
 CHANGED = "The run was changed meanwhile; look at it again."
 LOST = "This execution was taken over by another attempt."
@@ -24,7 +26,13 @@ VERB = "step"
 """What `runs.verb` says of a step-wise run; a plain run of the verb `step` is never stored."""
 
 
-def create(connection: Connection, walk: Walk) -> Walk:
+def create(connection: Connection, walk: Walk, key: str | None, asked: Sequence[Any]) -> Walk:
+    hashed = key_of(walk.caller, key) if key else None
+    told = fingerprint(walk.pipeline, walk.inputs, VERB, *asked) if key else None
+    if hashed and (row := keyed(connection, hashed, told)):
+        known = find(connection, row.id)
+        assert known is not None, "only step-wise runs have such a fingerprint"
+        return known
     connection.execute(
         insert(runs).values(
             id=walk.id,
@@ -39,6 +47,8 @@ def create(connection: Connection, walk: Walk) -> Walk:
             started=walk.started,
             parent=walk.parent,
             step=walk.branch,
+            key=hashed,
+            fingerprint=told,
             inputs=orjson.dumps(walk.inputs),
             partial=False,
             size=0,
@@ -91,7 +101,7 @@ def change(connection: Connection, walk: Walk) -> Walk:
     raised = runs.update().where(runs.c.id == walk.id, runs.c.attempt == walk.revision)
     standing = {**_standing(walk), "attempt": walk.revision + 1}
     if connection.execute(raised.values(**standing)).rowcount != 1:
-        raise Conflict(CHANGED)
+        raise Changed(CHANGED)
     _add(connection, walk, [each for each in walk.path if each.id not in known])
     if walk.head is not None and walk.head.id in known:
         _choose(connection, walk.id, walk.head)

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from ..errors import Conflict, Invalid, Limited, NotFound, Overloaded, ServerError, Unanswered
 from ..models import Caller, Json
 from ..stepwise import Stepwise
+from ..stepwise.moves import Stands
 from ..stepwise.showing import moment
 from ..store.tree import Walk
 from .callers import caller_of
@@ -103,8 +104,9 @@ async def told(request: Request, error: ServerError, caller: Caller, stepwise: S
     """The refusal of the core in the seed's terms; it tells a step in progress from other conflicts."""
     status, code = next((status, code) for kind, status, code in CODES if isinstance(error, kind))
     details: Json = {}
-    if isinstance(error, Conflict):
-        walk = await stepwise.find(caller, str(request.path_params["run_id"]))
+    if isinstance(error, Conflict):  # how the run stood when it was refused, whatever happened since
+        stands = error.walk if isinstance(error, Stands) else None
+        walk = stands or await stepwise.find(caller, str(request.path_params["run_id"]))
         details = {"current_step": walk.head.step if walk.head else None, "step_status": walk.status.upper()}
         code = "step_in_progress" if walk.status == "running" else code
     return Refused(status, code, str(error), details)

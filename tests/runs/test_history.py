@@ -98,6 +98,23 @@ async def test_a_run_goes_on_without_its_caller_and_can_be_repeated(serving: Ope
             await server.recorded.rerun(BOB, live.run.id)
 
 
+async def test_a_key_repeats_and_batches_once_and_is_no_other_request_s(serving: Open) -> None:
+    async with serving() as server, serving() as other:
+        called = await server.runs.call(ADA, "double", {"number": 4}, ignore)
+        again = await server.recorded.rerun(ADA, called.id, "r")
+        await again.end()
+        assert (await other.recorded.rerun(ADA, called.id, "r")).run.id == again.run.id != called.id
+        batch = await server.batches.begin(ADA, "double", [{"number": 1}, {"number": 2}], key="b")
+        same = await other.batches.begin(ADA, "double", [{"number": 1}, {"number": 2}], key="b")
+        assert same.id == batch.id
+        for key, asked in (("r", [{"number": 4}]), ("b", [{"number": 3}])):
+            with pytest.raises(Conflict, match="idempotency key"):
+                await server.batches.begin(ADA, "double", asked, key=key)
+        with pytest.raises(Conflict, match="idempotency key"):
+            await server.runs.start(ADA, "double", {"number": 4}, key="r")
+        assert (await server.batches.begin(BOB, "double", [{"number": 3}], key="b")).id != batch.id
+
+
 async def test_cancelling_stops_a_run_and_leaves_an_ended_one_alone(serving: Open, tmp_path: Path) -> None:
     async with serving() as server:
         files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "never")}

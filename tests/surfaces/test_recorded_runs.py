@@ -341,6 +341,24 @@ async def test_a_fork_in_a_loop_begins_at_the_call_that_is_named(client: Client,
     assert shared.count("loop") == Counter({"1": 1, "100": 1})
 
 
+async def test_a_fork_with_a_key_is_made_once_and_not_for_another_request(
+    client: Client, shared: Place
+) -> None:
+    run = (await ended(client, await begun(client, "plain")))["run_id"]
+    shared.count("plain")
+
+    async def forked(**inputs: int) -> Any:
+        arguments = {"run_id": run, "step": "c", "inputs": inputs}
+        meta: Any = {"haystack-mcp-server/idempotency-key": "fork"}
+        return await client.call_tool("fork_run", arguments, meta=meta)
+
+    first, again, other = await forked(extra=5), await forked(extra=5), await forked(extra=6)
+    assert first.structured_content["run_id"] == again.structured_content["run_id"]
+    assert other.is_error and "idempotency key" in other.content[0].text
+    await ended(client, first.structured_content["run_id"])
+    assert shared.count("plain") == Counter({"100": 1})
+
+
 async def test_one_step_is_shown_with_what_it_got_and_gave(client: Client) -> None:
     run = (await ended(client, await begun(client, "plain")))["run_id"]
     shown = await answer(client, "get_run", run_id=run, step="b")

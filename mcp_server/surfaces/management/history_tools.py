@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import get_args
 
+from ...errors import Invalid
 from ...models import Json, Run, RunStatus
 from ...server import Server
 from ...store import Figures
@@ -60,7 +62,7 @@ class HistoryTools:
 
     async def rerun(self, call: Invocation) -> Json:
         """Begin a run with the inputs of an earlier one."""
-        live = await self._recorded.rerun(call.caller, call.arguments["run_id"])
+        live = await self._recorded.rerun(call.caller, call.arguments["run_id"], call.key)
         return shown(live.run) | {"parent_run_id": live.run.parent}
 
     async def runs(self, call: Invocation) -> Json:
@@ -70,6 +72,11 @@ class HistoryTools:
             call.caller,
             pipeline=given.get("pipeline"),
             status=given.get("status"),
+            version=chosen(given)[0],
+            parent=given.get("parent_run_id"),
+            origin=given.get("origin"),
+            since=seconds_of(given, "since"),
+            until=seconds_of(given, "until"),
             limit=given.get("limit", LIMIT),
             cursor=given.get("cursor"),
         )
@@ -97,6 +104,7 @@ class HistoryTools:
             timeout=given.get("timeout"),
             version=version,
             stage=stage,
+            key=call.key,
         )
         return {"batch_id": batch.id, "status": batch.status, "total": len(given["inputs_list"])}
 
@@ -129,6 +137,17 @@ class HistoryTools:
         if name not in call.view().pipelines:
             raise missing(name)
         return name
+
+
+def seconds_of(given: Json, name: str) -> float | None:
+    """A time that an argument names (ISO 8601, UTC unless it says otherwise), in seconds since the epoch."""
+    if name not in given:
+        return None
+    try:
+        moment = datetime.fromisoformat(given[name])
+    except ValueError:
+        raise Invalid(f"`{name}` must be a date or a time, such as 2026-01-31T15:30:00Z.") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def item_shown(place: int, item: Run | None, otherwise: str) -> Json:
@@ -182,6 +201,11 @@ TOOLS: tuple[Json, ...] = (
             {
                 "pipeline": described(STRING, "Only runs of this pipeline."),
                 "status": described(STRING, "Only runs with this status.", enum=[*STATUSES]),
+                "version": described(STRING, "Only runs of this version."),
+                "parent_run_id": described(STRING, "Only what was made from this run, or batch."),
+                "origin": described(STRING, "Only runs that came this way: mcp, rest or openai."),
+                "since": described(STRING, "Only runs begun then or later, as 2026-01-31 or with a time."),
+                "until": described(STRING, "Only runs begun before that."),
                 "limit": described(COUNT, "How many at most.", minimum=1, maximum=MOST, default=LIMIT),
                 "cursor": described(STRING, "next_cursor of the answer before."),
             }

@@ -86,13 +86,17 @@ class StepTools:
             if "step" not in given:
                 raise Invalid("Name the `step` to fork at: a component that get_run shows.")
             run = await self._recorded.fork(
-                call.caller, given["run_id"], given["step"], given.get("inputs", {})
+                call.caller, given["run_id"], given["step"], given.get("inputs", {}), call.key
             )
             return shown_run(run) | {"parent_run_id": run.parent, "next": FOLLOW}
         if "step" in given or given.get("inputs"):
             raise Invalid("A step-wise run is forked where it stands, or at a response: `from_response_id`.")
         walk = await self._stepwise.fork(
-            call.caller, given["run_id"], given.get("from_response_id"), given.get("branch_name", "")
+            call.caller,
+            given["run_id"],
+            given.get("from_response_id"),
+            given.get("branch_name", ""),
+            key=call.key,
         )
         return await self._shown(walk) | {"parent_run_id": walk.parent}
 
