@@ -77,7 +77,7 @@ class Archive:
         ledger = self._ledger
         known = await ledger.store.schemas(ledger.environment, digests)
         present = await to_thread.run_sync(
-            lambda: {name for name, digest in digests.items() if ledger.shelf.find(digest)}
+            lambda: {name for name, digest in digests.items() if ledger.shelf.has(digest)}
         )
         return {
             name: "failed" if name not in present else "ready" if name in known else "pending"

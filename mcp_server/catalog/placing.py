@@ -12,7 +12,7 @@ from ..pipelines.syntax import check_syntax
 from ..store import Schema
 from .deployments import Deployment
 from .folder import Found, read, reason
-from .shelf import Shelf
+from .shelf import Shelf, is_whole
 
 
 def from_folder(
@@ -59,7 +59,7 @@ def from_store(
         root or Path(),
         options,
         known(version, options, schema),
-        problem=None if root else Problem(message="its stored files are missing; deploy it again"),
+        problem=None if root else Problem(message="its stored files are missing or damaged; deploy it again"),
         provenance=version.provenance,
         warnings=warnings,
     )
@@ -68,7 +68,7 @@ def from_store(
 def present_root(deployment: Deployment, folder: Path | None, shelf: Shelf) -> Path | None:
     """Where the source of a deployment is now: in the user's folder, else its copy, else nowhere."""
     if deployment.origin != "folder" or folder is None:
-        return deployment.root
+        return deployment.root if is_whole(deployment.root) else None
     place = folder / deployment.name
     try:
         if place.is_dir() and read(deployment.name, place).digest == deployment.digest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from ..models import Source
 
+LIST = ".source.json"
+"""The file of a copy that names those of its source."""
 FORGOTTEN = 3600.0
 """Seconds after which a copy that no version names is removed; a deploy in progress is younger."""
 
@@ -34,6 +37,7 @@ class Shelf:
         draft = Path(tempfile.mkdtemp(prefix=".", dir=self._folder))
         try:
             _write(draft, source)
+            _list(draft, source)
             if original is not None:
                 _link(draft, source, original)
             _sync_folders(draft)
@@ -42,10 +46,14 @@ class Shelf:
             shutil.rmtree(draft, ignore_errors=True)
         return root
 
+    def has(self, digest: str) -> bool:
+        """True if there is a copy of a source, be it damaged or not."""
+        return bool(digest) and (self._folder / digest).is_dir()
+
     def find(self, digest: str) -> Path | None:
-        """The copy of a source, if there is one."""
+        """The copy of a source, if there is one whose files still have that digest."""
         root = self._folder / digest
-        return root if digest and root.is_dir() else None
+        return root if self.has(digest) and is_whole(root) else None
 
     def sweep(self, named: Set[str]) -> None:
         """Remove what was left behind: copies whose digest no version names, and unfinished ones."""
@@ -67,6 +75,19 @@ class Shelf:
         _sync(self._folder)
 
 
+def is_whole(root: Path) -> bool:
+    """False if a file of the source was damaged since; what an older release copied has no list to tell."""
+    try:
+        told = json.loads((root / LIST).read_bytes())
+        files = {path: (root / path).read_bytes() for path in told["files"]}
+        others = {path: (size, modified) for path, (size, modified) in told["others"].items()}
+    except FileNotFoundError:
+        return not (root / LIST).exists()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+    return Source(name=root.name, files=files, others=others).digest == root.name
+
+
 def _intact(root: Path, source: Source) -> bool:
     """True if every file of the source is there; what a pipeline wrote beside them does not matter."""
     try:
@@ -77,14 +98,24 @@ def _intact(root: Path, source: Source) -> bool:
         return False
 
 
+def _list(root: Path, source: Source) -> None:
+    """Say which files are the source's: with them its digest can be computed again."""
+    told = {"files": [*source.files], "others": source.others}
+    _write_one(root / LIST, json.dumps(told).encode())
+
+
 def _write(root: Path, source: Source) -> None:
     for path, content in source.files.items():
         place = root / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_one(place, content)
+
+
+def _write_one(place: Path, content: bytes) -> None:
+    with place.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _link(root: Path, source: Source, original: Path) -> None:

@@ -34,10 +34,14 @@ def adder(adds: int) -> dict[str, str]:
     }
 
 
-def settled(life: Life) -> list[dict[str, Any]]:
-    """Every pipeline once none is loading any more. The folder of these tests is not empty."""
+def settled(life: Life, *, empty: bool = False) -> list[dict[str, Any]]:
+    """Every pipeline once none is loading any more. Unless it may be `empty`, there is at least one."""
+    if empty:
+        life.tool("search_pipelines", query="adds")  # waits until the store was read
     until = time.monotonic() + LIMIT
-    while not (found := life.status()["details"]) or any(each["status"] == "loading" for each in found):
+    while not ((found := life.status()["details"]) or empty) or any(
+        each["status"] == "loading" for each in found
+    ):
         assert time.monotonic() < until, f"it does not load: {found}"
         time.sleep(0.005)
     return found
