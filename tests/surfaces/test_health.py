@@ -16,6 +16,9 @@ import pytest
 from clients import START_LIMIT, Served, loaded, serve, until
 from prometheus_client.parser import text_string_to_metric_families
 
+from mcp_server.engines.confinement import abilities
+from mcp_server.models import Walls
+
 from .conftest import wrapper
 
 pytestmark = pytest.mark.anyio
@@ -214,6 +217,13 @@ async def test_a_pipeline_that_only_fails_rests_and_comes_back_by_itself(tmp_pat
 
         await until(works, START_LIMIT)
         assert (await http.get("/health/status")).json()["breakers"] == {}
+
+
+async def test_whether_this_system_has_a_sandbox_is_told(served: Served) -> None:
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=PROBE) as http:
+        told = (await http.get("/health/status")).json()["sandbox"]
+    missing = list(abilities().lacking(Walls(sandbox=True)))
+    assert told == {"available": not missing, "missing": missing}
 
 
 async def test_a_resting_pipeline_is_reset_over_mcp_and_over_http(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from types import MappingProxyType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...models import Json
+from ...engines.confinement import abilities
+from ...models import Json, Walls
 from ...server import Server
 from ...telemetry.built import built
 from .. import Surface
@@ -96,6 +97,7 @@ class HealthRoutes:
             "services": services(found),
             "checks": [each.model_dump() for each in found.checks],
             "breakers": self._server.runs.breakers.states(),
+            "sandbox": sandbox(),
             "system_info": figures.system(),
             "uptime_seconds": self._uptime(),
         }
@@ -107,6 +109,12 @@ class HealthRoutes:
 
     def _uptime(self) -> int:
         return round(time.monotonic() - self._since)
+
+
+def sandbox() -> Json:
+    """Whether this system can wall off pipelines, and what it lacks for it."""
+    missing = abilities().lacking(Walls(sandbox=True))
+    return {"available": not missing, "missing": missing}
 
 
 def services(found: Findings) -> Json:
