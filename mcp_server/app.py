@@ -19,7 +19,19 @@ from .limiting import RateLimits
 from .proxies import Forwarded, Trusted
 from .server import Server
 from .settings import Settings, given
-from .surfaces import Surface, docs, health, mcp, openai, programs, registry, rest, steps, tracking
+from .surfaces import (
+    Surface,
+    docs,
+    health,
+    mcp,
+    openai,
+    programs,
+    registry,
+    rest,
+    steps,
+    tracking,
+    well_known,
+)
 from .surfaces.rest import errors, status
 
 SURFACES: Mapping[str, Callable[[Server], Surface]] = MappingProxyType(
@@ -71,6 +83,7 @@ def create_app(settings: Settings | None = None) -> App:
     server = Server(settings)
     names = chosen(settings)
     surfaces = tuple(SURFACES[name](server) for name in names if name in SURFACES)
+    surfaces += (well_known.surface(server),)
     for name in names:
         if name in OBSERVERS:
             surfaces += (OBSERVERS[name](server, surfaces),)

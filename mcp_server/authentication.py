@@ -18,7 +18,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import NOBODY, Access, Denied
+from .access.oauth import challenge
 from .access.table import OPEN, ROUTES, needed
+from .errors import Unavailable
 from .models import Action, Caller
 from .surfaces.refusals import refusal
 
@@ -47,10 +49,13 @@ class Authentication:
             return
         state = scope.setdefault("state", {})
         try:
+            state["oauth"] = self._access.oauth
             credential = credential_of(scope, in_query=self._in_query)
             state["caller"] = caller = await self._access.caller(credential, scope)
         except Ambiguous:
             await refuse(scope, receive, send, 400, SEVERAL, 'error="invalid_request"')
+        except Unavailable as error:  # of the authorization server, the keys
+            await refuse(scope, receive, send, 503, str(error))
         except Denied as denied:
             await self._deny(scope, receive, send, str(denied))
         else:
@@ -116,8 +121,8 @@ class Gate:
             await self._app(scope, receive, send)
         else:
             text = f"This needs the scope {need}."
-            about = f'error="insufficient_scope", error_description="{text}", scope="{need}"'
-            await refuse(scope, receive, send, 403, text, about)
+            about = f'error="insufficient_scope", error_description="{text}"'
+            await refuse(scope, receive, send, 403, text, about, need=need)
 
 
 def gated(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
@@ -137,18 +142,14 @@ async def refuse(
     text: str,
     about: str = "",
     headers: Mapping[str, str] = MappingProxyType({}),
+    need: Action | None = None,
 ) -> None:
     """Answer in the way of the surface that was asked, with a challenge (RFC 6750 section 3)."""
     answer = refusal(HTTPConnection(scope), status, text)
-    if status != 429:
-        answer.headers["WWW-Authenticate"] = challenge(scope, about)
+    if status in (400, 401, 403):
+        answer.headers["WWW-Authenticate"] = challenge(scope, about, need)
     answer.headers.update(headers)
     if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
         await answer(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": 1008})
-
-
-def challenge(scope: Scope, about: str) -> str:
-    """What to prove, and why what came did not."""
-    return ", ".join(filter(None, ['Bearer realm="mcp-server"', about]))

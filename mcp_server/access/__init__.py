@@ -7,11 +7,15 @@ keyring    the API keys
 token      what proves to be the server's own user
 peers      which user of this machine is at the other end of a connection
 attempts   how often a peer's credentials were no good
+oauth      what is told of the authorization server whose tokens count
+tokens     access tokens: whose they are, and what they are good for
+jwks       the keys that tokens are signed with
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -23,6 +27,7 @@ from . import token
 from .attempts import Attempts
 from .denied import INVALID, Denied
 from .keyring import Keyring
+from .oauth import oauth_of
 from .peers import same_user
 from .scopes import ALL, granted
 
@@ -71,6 +76,10 @@ class Access:
         self._stranger = Caller(scopes=granted({"deploy" if deploys else "run"}))
         self.keyring = Keyring(settings.database(), self.allowed)
         self.authenticators: list[Authenticator] = [self.keyring]
+        self.oauth = oauth_of(settings)
+        if self.oauth is not None:  # what it imports costs more than all the rest
+            known = import_module(".tokens", __package__)
+            self.authenticators.append(known.tokens(self.oauth, settings.oauth_jwks_url, self.allowed))
         self.attempts = Attempts()
 
     async def __aenter__(self) -> Access:

@@ -152,6 +152,8 @@ ROUTES: Mapping[str, Action | None] = MappingProxyType(
         "PUT /mlflow/{path:path}": "deploy",
         "PATCH /mlflow/{path:path}": "deploy",
         "DELETE /mlflow/{path:path}": "deploy",
+        "GET /.well-known/oauth-protected-resource": OPEN,
+        "GET /.well-known/oauth-protected-resource/mcp": OPEN,
         "GET /openapi.json": OPEN,
         "GET /openapi.yaml": OPEN,
         "GET /docs": OPEN,

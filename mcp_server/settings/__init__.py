@@ -12,6 +12,8 @@ running     the engine, deadlines, sizes
 limiting    calls at once, requests in a time
 bounding    what clients may have of connections, sessions, bytes and time
 access      who may do what
+oauth       the authorization server whose tokens count
+addresses   which addresses may be set
 serving     the listener and the surfaces
 tracking    the MLflow server behind us
 section     what the sections share
@@ -43,6 +45,7 @@ from .bounding import Bounding
 from .isolating import Isolating
 from .keeping import Keeping
 from .limiting import Limiting
+from .oauth import OAuth
 from .promoting import Promoting
 from .running import Running
 from .serving import Serving
@@ -62,7 +65,18 @@ HAYHOOKS = MappingProxyType(
 """Variables of Hayhooks that are honoured, in `.env` too, where nothing else says a setting."""
 
 
-class Settings(TrackingSettings, Bounding, Access, Limiting, Serving, Isolating, Running, Promoting, Keeping):
+class Settings(
+    TrackingSettings,
+    Bounding,
+    OAuth,
+    Access,
+    Limiting,
+    Serving,
+    Isolating,
+    Running,
+    Promoting,
+    Keeping,
+):
     """Read once, at the roof; each part is handed what it needs. Times are seconds."""
 
     model_config = SettingsConfigDict(

@@ -6,13 +6,16 @@ import base64
 import ipaddress
 import json
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from ..models import Webhook
+from .addresses import address
 from .section import Names, Section
+
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key"})
+"""Headers that prove to this server who calls."""
 
 
 class Serving(Section):
@@ -81,6 +84,14 @@ class Serving(Section):
                 raise ValueError(f"{each[:64]} is no address and no network") from None
         return value
 
+    @field_validator("shared_headers")
+    @classmethod
+    def _no_credentials(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """A token is for this server and goes no further (MCP, authorization, "Token Passthrough")."""
+        if kept := CREDENTIALS & {name.lower() for name in value}:
+            raise ValueError(f"{min(kept)} holds a credential for this server; pipelines never get it")
+        return value
+
     @field_validator("webhooks", mode="before")
     @classmethod
     def _table(cls, value: object) -> object:
@@ -94,9 +105,10 @@ class Serving(Section):
     @classmethod
     def _addresses(cls, value: dict[Webhook, str] | None) -> dict[Webhook, str] | None:
         for event, url in (value or {}).items():
-            place = urlsplit(url)
-            if place.scheme not in ("http", "https") or not place.hostname:
-                raise ValueError(f"{event} is no http or https address")
+            try:
+                address(url)
+            except ValueError as error:
+                raise ValueError(f"{event} {error}") from None
         return value
 
     @field_validator("webhook_secret")

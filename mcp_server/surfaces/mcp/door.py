@@ -32,6 +32,10 @@ def never(session: str, request_id: types.RequestId) -> bool:
     return False
 
 
+def welcome(scope: Scope, message: Json) -> Response | None:
+    """A judge that refuses nothing."""
+
+
 class Door:
     """Wraps one of the SDK's ASGI apps; refuses with a JSON-RPC error that has no id.
 
@@ -40,10 +44,16 @@ class Door:
     """
 
     def __init__(
-        self, app: ASGIApp, server: Server, in_flight: Callable[[str, types.RequestId], bool] = never
+        self,
+        app: ASGIApp,
+        server: Server,
+        in_flight: Callable[[str, types.RequestId], bool] = never,
+        judge: Callable[[Scope, Json], Response | None] = welcome,
     ) -> None:
+        """`judge` may refuse a message that is well formed."""
         self._app = app
         self._server = server
+        self._judge = judge
         self._in_flight = in_flight
         self._flights: dict[Flight, object] = {}
 
@@ -61,7 +71,8 @@ class Door:
 
     async def _post(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         message = parsed(body)
-        if answer := refused(body, message, self._server.settings.body_limit):
+        limit = self._server.settings.body_limit
+        if answer := refused(body, message, limit) or self._judge(scope, message):
             await answer(scope, receive, send)
         elif self._server.stopping and is_request(message):
             await unavailable(STOPPING)(scope, receive, send)

@@ -23,6 +23,7 @@ from .events import SessionEvents, announces
 from .protocol import ProtocolServer
 from .sessions import Room, Session, owned
 from .sse import MESSAGES, Sse
+from .step_up import stepping_up
 
 RETRY = 1000
 """Milliseconds after which a client whose stream ended early should come back for the rest."""
@@ -176,7 +177,7 @@ class ToolsetDoor:
 def routes(protocol: ProtocolServer, streamable: StreamableHttp, sse: Sse) -> list[BaseRoute]:
     """Every path of the protocol; `/mcp` with and without a slash, because a redirect breaks clients."""
     server = protocol.server
-    door = Door(streamable, server, streamable.in_flight)
+    door = Door(streamable, server, streamable.in_flight, stepping_up)
     toolset = ToolsetDoor(protocol, door)
     return [
         Route("/mcp", door),
@@ -184,5 +185,5 @@ def routes(protocol: ProtocolServer, streamable: StreamableHttp, sse: Sse) -> li
         Route("/mcp/{toolset}", toolset),
         Route("/mcp/{toolset}/", toolset),
         Route("/sse", sse),
-        Route(MESSAGES, Door(sse.post, server)),
+        Route(MESSAGES, Door(sse.post, server, judge=stepping_up)),
     ]
