@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from mcp_server.content import render
 from mcp_server.engines.hosts.frames import Kind, pack_result, pack_run, unpack_result, unpack_run
 from mcp_server.engines.hosts.telling import Telling
 from mcp_server.engines.hosts.wire import HEADER, READ, Wire, connect, pair
@@ -53,6 +54,10 @@ def test_a_run_arrives_as_it_was(about: dict[str, Any]) -> None:
         Result(content=b"[1]"),
         Result(content=b"[1]", structured=b"{}"),
         Result(content=b"[]", structured=b"", is_error=True, refused=True),
+        render("a" * 100_000),
+        render("\u00fc" * 50_000).model_copy(update={"partial": True}),
+        Result(content=render("a" * 99_999).content, structured=render("b" * 99_999).structured),
+        render({"result": "a" * 100_000}),
         Result(content=b"[1]", partial=True, fault=Fault(code=-1, message="no", data={"a": 1})),
         Result(
             content=b"[]",

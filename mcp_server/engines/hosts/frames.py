@@ -27,7 +27,10 @@ RUN = struct.Struct(">I?")
 """Bytes of the head, and whether the inputs need Python's own parser."""
 ENDED = struct.Struct(">BIII")
 """Flags, bytes of the head, of the content, of the structured content."""
-_ERROR, _REFUSED, _PARTIAL, _STRUCTURED = 1, 2, 4, 8
+_ERROR, _REFUSED, _PARTIAL, _STRUCTURED, _SAID = 1, 2, 4, 8, 16
+_LONG = 16 * 1024
+"""Bytes from which on a text that is the structured content, too, is sent once."""
+_TEXT, _CLOSED, _RESULT = b'[{"type":"text","text":', b"}]", b'{"result":'
 
 
 class Kind(IntEnum):
@@ -97,10 +100,21 @@ def pack_result(result: Result) -> tuple[bytes, ...]:
     """The payload of an ENDED frame."""
     flags = _ERROR * result.is_error | _REFUSED * result.refused | _PARTIAL * result.partial
     flags |= _STRUCTURED * (result.structured is not None)
-    structured, left = result.structured or b"", result.artifacts
+    content, structured, left = result.content, result.structured or b"", result.artifacts
+    if len(structured) > _LONG and _is_said(content, structured):
+        flags, content = flags | _SAID, b""
     head = _more(result) if left or result.fault else b""
-    sizes = ENDED.pack(flags, len(head), len(result.content), len(structured))
-    return sizes, head, result.content, structured, *(each.content for each in left)
+    sizes = ENDED.pack(flags, len(head), len(content), len(structured))
+    return sizes, head, content, structured, *(each.content for each in left)
+
+
+def _is_said(content: bytes, structured: bytes) -> bool:
+    """True if the content is one text, which the structured content holds as `result`."""
+    around = len(_TEXT) + len(_CLOSED) - len(_RESULT) - 1
+    same_form = content.startswith(_TEXT) and structured.startswith(_RESULT)
+    if not same_form or len(content) - len(structured) != around:
+        return False
+    return content.startswith(structured[len(_RESULT) : -1], len(_TEXT))
 
 
 def unpack_result(payload: Bytes) -> Result:
@@ -109,6 +123,11 @@ def unpack_result(payload: Bytes) -> Result:
     view = memoryview(payload)
     edges = [*accumulate(sizes, initial=ENDED.size)]
     head, content, structured = (bytes(view[begin:end]) for begin, end in pairwise(edges))
+    if flags & _SAID:
+        flags, content = (
+            flags - _SAID,
+            b"".join((_TEXT, view[edges[2] + len(_RESULT) : edges[3] - 1], _CLOSED)),
+        )
     if not head and flags in (0, _STRUCTURED):  # nearly all
         return Result(content=content, structured=structured if flags else None)
     more: Json = orjson.loads(head) if head else {}

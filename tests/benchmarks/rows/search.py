@@ -54,14 +54,14 @@ FEW, MANY = 1000, 10_000
 async def measure(bench: Bench) -> list[Finding]:
     """Haystack's own loop to a call through a host, by processor; answers a second of two replicas to one."""
     few, many = (FEW, MANY) if not bench.quick else (50, 50)
-    pipelines = {
-        "search": WRAPPER.format(options="", build=built(few)),
-        "single": WRAPPER.format(options="group = 'single'", build=built(many)),
-        "double": WRAPPER.format(options="replicas = 2", build=built(many)),
-    }
-    async with bench.ours("search", pipelines) as process:
-        number = max(8, bench.requests // 20)
+    number = max(8, bench.requests // 20)
+    async with bench.ours("search", {"search": WRAPPER.format(options="", build=built(few))}) as process:
         served = await bench.compare([asking("search", process)], number, connections=1)
+    pipelines = {
+        "double": WRAPPER.format(options="replicas = 2", build=built(many)),
+        "single": WRAPPER.format(options="", build=built(many)),
+    }
+    async with bench.ours("replicas", pipelines) as process:
         loads = await bench.compare([asking("single", process), asking("double", process)], number // 2, 4)
     own, cost = direct(bench, few), served["search"].cost
     about = f"{own:.0f} µs of processor in a loop beside {cost:.0f} µs through a host"
