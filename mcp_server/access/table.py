@@ -45,6 +45,8 @@ TOOLS: Mapping[str, Action] = MappingProxyType(
         "set_stage": "deploy",
         "compare_versions": "read",
         "evaluate_version": "deploy",
+        "register_version": "deploy",
+        "get_contributor_impact": "read",
         "list_deliveries": "admin",
         "reset_breaker": "deploy",
     }

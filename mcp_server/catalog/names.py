@@ -21,7 +21,8 @@ _WORDS: Mapping[str, str] = {
     "well-known addresses": ".well-known favicon.ico",
     _TOOLS: "deploy_pipeline undeploy_pipeline get_pipeline_status get_all_pipeline_statuses "
     "search_pipelines describe_pipeline run_pipeline get_run answer_run cancel_run list_runs rerun start_run "
-    "list_versions update_version delete_version set_stage compare_versions evaluate_version get_statistics "
+    "list_versions update_version delete_version set_stage compare_versions evaluate_version "
+    "register_version get_contributor_impact get_statistics "
     "clear_cache run_batch get_batch execute_step select_response rewind_run fork_run export_run import_run "
     "list_artifacts list_deliveries reset_breaker",
 }

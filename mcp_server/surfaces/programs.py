@@ -84,6 +84,8 @@ class Programs:
         self._runs = server.runs
         self._batches = server.batches
         self._history = server.history
+        self._audit = server.audit
+        self._tracked = server.settings.tracking_log
 
     async def execute(self, request: Request) -> Response:
         """Run a program to its end."""
@@ -142,7 +144,7 @@ class Programs:
         """Count all executions."""
         counts = await self._counts()
         cached = any(each.options.cache for each in self._catalog.snapshot.entries.values())
-        return as_json({"statistics": counts, "cache_enabled": cached, "mlflow_tracking": False})
+        return as_json({"statistics": counts, "cache_enabled": cached, "mlflow_tracking": self._tracked})
 
     async def health(self, request: Request) -> Response:
         """Tell how executing is going."""
@@ -154,7 +156,8 @@ class Programs:
 
     async def clear(self, request: Request) -> Response:
         """Forget the kept results."""
-        self._runs.cache.clear()
+        async with self._audit.noting("clear_cache", caller_of(request, ORIGIN)):
+            self._runs.cache.clear()
         return as_json({"message": "Cache cleared successfully"})
 
     async def _counts(self) -> Json:

@@ -1,7 +1,7 @@
 """The management verbs: tools of MCP and routes of REST, with one set of arguments, checks and answers.
 
-breaker_tools, delivery_tools, history_tools, pipeline_tools, run_tools, search_tools, step_tools,
-version_tools
+breaker_tools, delivery_tools, history_tools, pipeline_tools, registry_tools, run_tools, search_tools,
+step_tools, version_tools
             the verbs, declared as tools, and what answers each
 schemas     how they are declared
 views       what an address serves, and one call of a verb
@@ -24,6 +24,7 @@ from . import (
     delivery_tools,
     history_tools,
     pipeline_tools,
+    registry_tools,
     run_tools,
     search_tools,
     step_tools,
@@ -33,6 +34,7 @@ from .breaker_tools import BreakerTools
 from .delivery_tools import DeliveryTools
 from .history_tools import HistoryTools
 from .pipeline_tools import PipelineTools
+from .registry_tools import RegistryTools
 from .run_tools import RunTools
 from .search_tools import SearchTools
 from .step_tools import StepTools
@@ -46,6 +48,7 @@ TOOLS: tuple[Json, ...] = (
     *history_tools.TOOLS,
     *step_tools.TOOLS,
     *version_tools.TOOLS,
+    *registry_tools.TOOLS,
     *delivery_tools.TOOLS,
     *breaker_tools.TOOLS,
 )
@@ -73,6 +76,7 @@ class Management:
             **HistoryTools(server).answers,
             **StepTools(server).answers,
             **VersionTools(server).answers,
+            **RegistryTools(server).answers,
             "list_deliveries": DeliveryTools(server).list,
             "reset_breaker": BreakerTools(server).reset,
         }

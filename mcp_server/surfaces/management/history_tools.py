@@ -86,7 +86,8 @@ class HistoryTools:
     async def statistics(self, call: Invocation) -> Json:
         """How the calls of a pipeline went."""
         name: str = call.arguments["pipeline"]
-        known = await self._runs.past.statistics(name)
+        version, _ = chosen(call.arguments)
+        known = await self._runs.past.statistics(name, version)
         if not known.whole.total:
             self._catalog.status(name)  # refuses a name that nobody ever called or deployed
         days = [{"day": day.isoformat(), **told(figures)} for day, figures in known.days.items()]
@@ -218,7 +219,9 @@ TOOLS: tuple[Json, ...] = (
         "get_statistics",
         "Statistics",
         "Tells how the calls of a pipeline went: counts, success rate, seconds (mean, p50, p95), and by day.",
-        takes({"pipeline": described(STRING, "Name of a pipeline.")}, "pipeline"),
+        takes(
+            {"pipeline": described(STRING, "Name of a pipeline."), "version": CHOICE["version"]}, "pipeline"
+        ),
         gives({"pipeline": STRING, "total": COUNT, "failed": COUNT, "success_rate": NUMBER, "days": LIST}),
         readOnlyHint=True,
         idempotentHint=True,

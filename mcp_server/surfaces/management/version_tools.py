@@ -39,11 +39,7 @@ class VersionTools:
 
     async def update(self, call: Invocation) -> Json:
         """Say something about a version."""
-        tags, metrics = call.arguments.get("tags", {}), call.arguments.get("metrics", {})
-        if not all(value is None or isinstance(value, str) for value in tags.values()):
-            raise Invalid("The values of `tags` must be texts, or null to take a tag away.")
-        if not all(value is None or type(value) in (int, float) for value in metrics.values()):
-            raise Invalid("The values of `metrics` must be numbers, or null to take a metric away.")
+        tags, metrics = checked(call.arguments)
         description = call.arguments.get("description")
         name, version = named(call)
         return shown(
@@ -95,6 +91,16 @@ class VersionTools:
         if not made.batch.ended:
             return view | {"next": "It goes on by itself; get_batch follows it, get_run has the metrics."}
         return view | {"failed": made.failed, "metrics": dict(made.metrics)}
+
+
+def checked(arguments: Json) -> tuple[dict[str, str | None], dict[str, float | None]]:
+    """The tags and metrics that somebody says. Raises `Invalid`."""
+    tags, metrics = arguments.get("tags", {}), arguments.get("metrics", {})
+    if not all(value is None or isinstance(value, str) for value in tags.values()):
+        raise Invalid("The values of `tags` must be texts, or null to take a tag away.")
+    if not all(value is None or type(value) in (int, float) for value in metrics.values()):
+        raise Invalid("The values of `metrics` must be numbers, or null to take a metric away.")
+    return tags, metrics
 
 
 def named(call: Invocation, key: str = "version") -> tuple[str, int]:

@@ -152,8 +152,8 @@ def evaluated(measurement: Measurement) -> Json:
 
 
 def may_read_source(caller: Caller) -> bool:
-    """True for callers that may deploy: all of them, as long as the server knows no keys."""
-    return True
+    """True for callers that may deploy."""
+    return caller.may("deploy")
 
 
 def card_entry(tool: Json) -> Json:

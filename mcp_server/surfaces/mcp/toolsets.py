@@ -16,6 +16,7 @@ from ..management import (
     delivery_tools,
     history_tools,
     pipeline_tools,
+    registry_tools,
     run_tools,
     search_tools,
     step_tools,
@@ -133,7 +134,8 @@ def _listed(toolset: Toolset, searching: bool, walking: bool) -> tuple[Json, ...
     deploying = pipeline_tools.TOOLS if not toolset.tags or everything else ()
     stepping = step_tools.TOOLS if walking or everything else ()
     looking_back = history_tools.TOOLS if everything else ()
-    operating = (*version_tools.TOOLS, *delivery_tools.TOOLS, *breaker_tools.TOOLS) if everything else ()
+    versioning = (*version_tools.TOOLS, *registry_tools.TOOLS) if everything else ()
+    operating = (*versioning, *delivery_tools.TOOLS, *breaker_tools.TOOLS) if everything else ()
     return (*finding, *deploying, *run_tools.TOOLS, *looking_back, *stepping, *operating)
 
 
@@ -146,5 +148,6 @@ def _tagged(snapshot: Snapshot, tag: str) -> bool:
 
 
 _DEPLOYING = frozenset(
-    tool["name"] for tool in (*pipeline_tools.TOOLS, *version_tools.TOOLS, *breaker_tools.TOOLS)
+    tool["name"]
+    for tool in (*pipeline_tools.TOOLS, *version_tools.TOOLS, *registry_tools.TOOLS, *breaker_tools.TOOLS)
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -130,6 +129,3 @@ def reference(text: str | None, *place: str) -> Reference:
     if not colon or not name or not version:
         raise fault("write it as name:version", *place)
     return Reference(name, version)
-
-
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...catalog import Stage, VersionStatus
-from ...errors import Conflict, Invalid, NotFound, ServerError
+from ...catalog import Stage
+from ...errors import Invalid, NotFound, ServerError
 from ...evaluation.metrics import check
 from ...models import Json
-from ...runs import new_id
 from ...server import Server
-from ...store.measurements import Measurement
+from ...store.audit import Noting
 from ..callers import caller_of
+from ..management.registry_tools import RegistryTools
 from ..operations import as_json
 from .bodies import (
     Batch,
@@ -51,14 +51,17 @@ class Changing:
         self._evaluations = server.evaluations
         self._gate = server.gate
         self._reading = reading
+        self._registering = RegistryTools(server)
+        self._audit = server.audit
 
     async def update(self, request: Request) -> Response:
         """Say something about a version."""
         version = await self._reading.version(request, reference_of(request))
         body = await parsed(request, Update)
-        changed = await self._catalog.update_version(
-            version.pipeline, version.number, tags=body.tags, description=body.description
-        )
+        async with self._noting(request, "update_version", version.pipeline, version.number):
+            changed = await self._catalog.update_version(
+                version.pipeline, version.number, tags=body.tags, description=body.description
+            )
         return as_json(await self._reading.shown(changed))
 
     async def delete(self, request: Request) -> Response:
@@ -83,11 +86,11 @@ class Changing:
         name = wanted or known
         if name is None:
             raise fault("field required", "body", "metadata", "name", kind="value_error.missing")
-        made = await self._catalog.add_version(name, digest, author=caller_of(request, ORIGIN).name)
-        await self._catalog.update_version(
-            name, made.number, tags={**tags, "model_type": body.model_type}, metrics=metrics
-        )
-        await self._evaluations.measured.keep(training(made, metrics, tags.get("dataset", "")))
+        tags["model_type"] = body.model_type
+        async with self._noting(request, "register_version", name) as noting:
+            by = caller_of(request, ORIGIN)
+            made = await self._registering.registered(by, name, digest, tags, metrics)
+            noting.version, noting.digest = made.number, made.digest
         answer = {
             "model_id": name,
             "model_name": name,
@@ -109,9 +112,10 @@ class Changing:
             dataset = await self._evaluations.dataset(name, number, body.dataset_path)
         except Invalid as error:
             raise fault(str(error), "body", "dataset_path") from None
-        made = await self._evaluations.evaluate(
-            caller_of(request, ORIGIN), name, number, dataset, body.metrics
-        )
+        async with self._noting(request, "evaluate_version", name, number):
+            made = await self._evaluations.evaluate(
+                caller_of(request, ORIGIN), name, number, dataset, body.metrics
+            )
         return as_json(
             {
                 "model_name": name,
@@ -150,16 +154,18 @@ class Changing:
 
     async def _delete(self, request: Request, wanted: Reference) -> Json:
         version = await self._reading.version(request, wanted)
-        await self._catalog.delete_version(version.pipeline, version.number)
+        async with self._noting(request, "delete_version", version.pipeline, version.number):
+            await self._catalog.delete_version(version.pipeline, version.number)
         return {"message": f"Model {version.pipeline}:{version.number} deleted successfully"}
 
     async def _transition(self, request: Request, wanted: Reference, stage: Word, archive: bool) -> Json:
         before = await self._reading.version(request, wanted)
         name = before.pipeline
         rested = {each.number for each in await self._catalog.versions(name) if each.stage == "archived"}
-        after = await self._gate.set_stage(
-            caller_of(request, ORIGIN), name, before.number, WORDS[stage], archive_existing=archive
-        )
+        async with self._noting(request, "set_stage", name, before.number):
+            after = await self._gate.set_stage(
+                caller_of(request, ORIGIN), name, before.number, WORDS[stage], archive_existing=archive
+            )
         archived = [
             str(each.number)
             for each in await self._catalog.versions(name)
@@ -182,9 +188,16 @@ class Changing:
             version = await self._reading.version(request, wanted)
         except NotFound:
             raise NotFound(f"Model not found: {data[:100]}; nothing is fetched from elsewhere.") from None
-        if version.unsaved:
-            raise Conflict("This version is not saved; deploy it with its files kept.")
-        return version.digest, version.pipeline
+        return await self._registering.digest(version.pipeline, version.number), version.pipeline
+
+    @asynccontextmanager
+    async def _noting(
+        self, request: Request, verb: str, name: str, number: int | None = None
+    ) -> AsyncGenerator[Noting]:
+        """Tell the audit log what the block does, as the management verb of that name would."""
+        async with self._audit.noting(verb, caller_of(request, ORIGIN), name) as noting:
+            noting.version = number
+            yield noting
 
 
 def told(metadata: Json) -> tuple[dict[str, float], dict[str, str]]:
@@ -201,19 +214,3 @@ def told(metadata: Json) -> tuple[dict[str, float], dict[str, str]]:
         else:
             raise fault("a number or a text is expected", "body", "metadata", key)
     return metrics, tags
-
-
-def training(version: VersionStatus, metrics: Mapping[str, Any], dataset: str) -> Measurement:
-    """What somebody registered, as it is kept."""
-    return Measurement(
-        id=new_id(),
-        pipeline=version.pipeline,
-        version=version.number,
-        kind="training",
-        dataset=dataset,
-        digest="",
-        metrics=metrics,
-        total=0,
-        failed=0,
-        created=time.time(),
-    )
