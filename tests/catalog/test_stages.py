@@ -195,7 +195,7 @@ async def test_two_servers_agree_on_stages(place: Place) -> None:
 @pytest.mark.parametrize("engine", ["local", "hosts"])
 async def test_no_call_in_flight_is_lost_when_versions_change(place: Place, engine: str) -> None:
     """200 calls in flight all the time, over three changes of stage; each is answered by one version."""
-    async with place.server(engine=engine) as server:
+    async with place.server(engine=engine, waiting_calls=400) as server:
         await deployed(server, waiting(1000), waiting(2000))
         answers: Counter[tuple[int, int]] = Counter()
         over = anyio.Event()

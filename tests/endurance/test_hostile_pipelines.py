@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
@@ -85,9 +84,8 @@ async def test_calls_that_are_stuck_end_in_time_and_others_are_answered(tmp_path
         ended: list[float] = []
 
         async def stuck() -> None:
-            begun = time.monotonic()
             answer = await client.post("/stuck/run", json={})
-            ended.append(time.monotonic() - begun)
+            ended.append(float(answer.headers["x-processing-time-ms"]) / 1000)
             assert answer.status_code == 500 and "timeout of 4 s" in answer.text
 
         everyone = asyncio.gather(*(stuck() for _ in range(calls)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server.engines.confinement import Abilities, abilities
-from mcp_server.models import Manifest, Walls
+from mcp_server.models import Manifest, Problem, Walls
 
 from .conftest import Bench, until
 from .probes import PROBES
@@ -214,6 +214,21 @@ async def test_a_call_that_computes_too_long_is_ended(walls: Walls, hosts: Bench
     ended = await hosts.call("probe", code="while True: pass", facts={}, timeout=60)
     assert "computed for more than 1 s, see --cpu-limit" in reason(ended)
     assert value(await hosts.call("probe", code="answer = 'again'", facts={})) == "again"
+
+
+async def test_a_pipeline_that_computes_without_a_call_is_given_up(walls: Walls, hosts: Bench) -> None:
+    miner = """
+        def setup(self):
+            import threading
+            def mine():
+                while True: pass
+            threading.Thread(target=mine, daemon=True).start()
+        def run_api(self) -> int:
+            return 1
+    """
+    await hosts.serve(hosts.member("miner", miner), walls=walls.model_copy(update={"cpu": 0.2}))
+    await until(lambda: isinstance(hosts.reports[-1][1], Problem), 90)
+    assert "died 3 times within a minute (it computed for more than 0.2 s" in str(hosts.reports[-1][1])
 
 
 async def test_temporary_files_go_with_the_host(sandbox: Bench) -> None:

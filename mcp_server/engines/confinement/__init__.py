@@ -3,7 +3,8 @@
 Landlock limits files and TCP ports, a filter of system calls all that it does not see, resource limits
 memory and files. Everything happens in the forked child: a program such as bubblewrap would have to start a
 fresh interpreter (1.2 s and 51 MB in place of 10 ms and 4 MB), and needs user namespaces, which containers
-often forbid. This file says what the system can do; `rising` does it.
+often forbid. It costs a host about 10 ms, and a call nothing. This file says what the system can do;
+`rising` does it.
 """
 
 from __future__ import annotations

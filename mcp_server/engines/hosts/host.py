@@ -65,8 +65,11 @@ class Host:
         self._meter: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._fewer = asyncio.Event()
+        self._holds: set[str] = set()
+        self._busy: frozenset[str] = frozenset()
+        """Pipelines of a host that computed too long without a call."""
         self.victims: frozenset[str] = frozenset()
-        """Pipelines that were in flight or loading when it died."""
+        """Pipelines that were at work when it died: in flight, loading, or computing for themselves."""
         self.loading: str | None = None
         self.retired = False
         """True once new calls go elsewhere."""
@@ -104,7 +107,9 @@ class Host:
             raise HostDied(self.reason, alone=True)
         try:
             async with asyncio.timeout(within):
-                return genuine(member, await outcome)
+                loaded = genuine(member, await outcome)
+                self._holds |= {member.name} if isinstance(loaded, Manifest) else set()
+                return loaded
         except TimeoutError:
             self.kill(f"it took longer than {within:g} s to load")
             return Problem(message=f"The pipeline took longer than {within:g} s to load.")
@@ -223,8 +228,10 @@ class Host:
                 raise ValueError(kind)
 
     async def _metered(self, pid: int, limit: float) -> None:
-        why = f"it computed for more than {limit:g} s, see --cpu-limit"
-        await watch(pid, limit, self._calls.values, lambda: self.kill(why))
+        if not await watch(pid, limit, self._calls.values):
+            return
+        self._busy = frozenset() if self._calls else frozenset(self._holds)
+        self.kill(f"it computed for more than {limit:g} s, see --cpu-limit")
 
     def _settle(self, number: int, outcome: Outcome) -> None:
         if (future := self._loads.get(number)) and not future.done():
@@ -248,7 +255,7 @@ class Host:
         if self._meter is not None:
             self._meter.cancel()
         active = {each.pipeline for each in self._calls.values()}
-        self.victims = frozenset(active | ({self.loading} if self.loading else set()))
+        self.victims = frozenset(active | ({self.loading} if self.loading else set())) | self._busy
         died = HostDied(self.reason, alone=len(self._calls) + len(self._loads) <= 1)
         for pending in self._calls.values():
             pending.put(died)

@@ -24,16 +24,14 @@ class Metered(Protocol):
     computed: float
 
 
-async def watch(
-    pid: int, limit: float, calls: Callable[[], Collection[Metered]], end: Callable[[], None]
-) -> None:
-    """Call `end` once a call has computed for more than `limit` s, or the host did without one."""
+async def watch(pid: int, limit: float, calls: Callable[[], Collection[Metered]]) -> bool:
+    """True once a call, or the host without one, computed for more than `limit` s; false if it is gone."""
     before, idle = seconds(pid), 0.0
     while before is not None:
         active = calls()
         await asyncio.sleep(LOOKS if active else REST)
         if (now := seconds(pid)) is None:
-            return
+            return False
         used, before = now - before, now
         if active := calls():
             idle = 0.0
@@ -42,8 +40,8 @@ async def watch(
         for call in active:
             call.computed += used / len(active)
         if idle > limit or any(call.computed > limit for call in active):
-            end()
-            return
+            return True
+    return False
 
 
 def seconds(pid: int) -> float | None:
