@@ -153,6 +153,6 @@ async def lifespan(server: Server, surfaces: tuple[Surface, ...], app: Starlette
 
 def close_streams(server: Server, surfaces: tuple[Surface, ...]) -> None:
     """Take no more calls, and end the streams that would keep a stopping server waiting."""
-    server.stopping = True
+    server.stop()
     for surface in surfaces:
         surface.close_streams()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,10 @@ from .webhooks import Webhooks
 
 if TYPE_CHECKING:
     from .telemetry.tracing import Tracing
+
+
+LEAST = 0.5
+"""Seconds that worker processes get to end in any case, before they are killed."""
 
 
 class Server:
@@ -80,6 +86,21 @@ class Server:
         self.opened = False
         self.stopping = False
         """Whether it was asked to stop: what was begun is answered, and nothing new begins."""
+        self._ends = math.inf
+
+    def stop(self) -> None:
+        """Ask it to stop: what was begun may go on for `drain_timeout` seconds from now, nothing new begins.
+
+        Closing asks so too. However often and early it is asked, the time runs once.
+        """
+        if not self.stopping:
+            self.stopping = True
+            self._ends = time.monotonic() + self.settings.drain_timeout
+
+    @property
+    def time_left(self) -> float:
+        """Seconds that what goes on has yet, while it stops."""
+        return max(0.0, self._ends - time.monotonic())
 
     def register(self, name: str, pipeline: object) -> None:
         """Serve a pipeline that this program made: no files, no worker process.
@@ -130,8 +151,10 @@ class Server:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.opened, self.stopping = False, True
-        await self.runs.close()
+        self.opened = False
+        self.stop()
+        await self.runs.close(self.time_left)
+        self.engine.patience = max(LEAST, self.time_left)
         await self._stack.aclose()
         await to_thread.run_sync(self.runs.uploads.close)
         if self.tracing is not None:

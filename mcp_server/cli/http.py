@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import FrameType, MappingProxyType
@@ -87,7 +86,6 @@ class Front(uvicorn.Server):
         self._connections = Connections(settings, Trusted(settings.trusted_proxies).__contains__)
         self._url = url
         self._as_json = as_json
-        self._deadline: float | None = None
         self._busy = True
         self.outdated: str | None = None
         """Why it ended, if a newer release wrote the state."""
@@ -107,29 +105,29 @@ class Front(uvicorn.Server):
         self._telling.cancel()
         self._checking.cancel()
         self._findable.close()
+        if not self._server.time_left:
+            self.config.timeout_graceful_shutdown = 0  # what has not ended by now had its time
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Every 0.1 s: True once it is time to exit."""
         if counter % SWEEP == 0:
             self._connections.sweep(asyncio.get_running_loop().time())
-        if self._deadline is not None:
+        if self._server.stopping:
             for accepting in self.servers:
                 accepting.close()
             self._close_streams()
             calls = self._connections.in_flight + self._calls()
-            self.should_exit = not (calls or self._busy) or time.monotonic() >= self._deadline
+            self.should_exit = not (calls or self._busy) or not self._server.time_left
             self._busy = bool(calls)  # a tick more, in which the last answer leaves
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal arrived. Unlike uvicorn's own, this keeps the exit status 0."""
-        if self._deadline is not None:
+        if self._server.stopping:
             os._exit(128 + sig)
-        self._server.stopping = True
-        drain = self._server.settings.drain_timeout
-        self._deadline = time.monotonic() + drain
-        end_within(drain + CLOSING)
+        self._server.stop()
+        end_within(self._server.time_left + CLOSING)
 
     def _reload_keys(self) -> None:
         self._reloading = asyncio.create_task(self._server.access.keyring.reload())

@@ -52,6 +52,8 @@ class RoutingEngine:
         """Displaced as a whole: they still get the runs of versions that nobody else has, for a moment."""
         self._closing: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
+        self.patience = settings.drain_timeout
+        """Seconds that its hosts get to end by themselves when it closes."""
 
     async def __aenter__(self) -> RoutingEngine:
         return self
@@ -62,7 +64,7 @@ class RoutingEngine:
             self._later(generation.close())
         self._routes.clear()
         if self._closing:
-            await asyncio.wait(self._closing, timeout=self._settings.drain_timeout)
+            await asyncio.wait(self._closing, timeout=self.patience)
         for task in self._closing:
             task.cancel()
         for workshop in self._workshops.values():

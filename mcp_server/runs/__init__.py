@@ -238,9 +238,9 @@ class Runs:
         self._history.record(run, promised=run.parent is not None)
         return run
 
-    async def close(self) -> None:
-        """Let what goes on end within bounds, and be recorded. Nobody can answer questions any more."""
-        await leave(self.going, self._settings.drain_timeout)
+    async def close(self, within: float) -> None:
+        """Let what goes on end within these seconds, and be recorded. Nobody can answer any more."""
+        await leave(self.going, within)
 
     def going(self) -> list[Live]:
         """Those that go on here."""

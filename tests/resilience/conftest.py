@@ -9,6 +9,8 @@ import anyio
 import pytest
 from clients import Served, loaded, serve
 
+from .sockets import close_all
+
 PIPELINES = {
     "echo": '''
     async def run_api_async(self, text: str) -> str:
@@ -68,7 +70,10 @@ async def served(folder: Path, flags: tuple[str, ...]) -> AsyncIterator[Served]:
 @pytest.fixture(autouse=True)
 async def bounded(long: bool) -> AsyncIterator[None]:
     with anyio.fail_after(1800 if long else 120):
-        yield
+        try:
+            yield
+        finally:
+            await close_all()
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 PATIENCE = 30.0
 """Seconds to wait for any one thing."""
 MODERN = "2026-07-28"
+OPENED: list[Wire] = []
+"""Every connection of the test that runs."""
 ACCEPT = "application/json, text/event-stream"
 
 
@@ -76,7 +78,15 @@ async def wire(url: str) -> AsyncIterator[Wire]:
 async def connect(url: str, limit: int = 2**16) -> Wire:
     """A connection; `limit` are the bytes it reads ahead of whoever reads it."""
     place = urlsplit(url)
-    return Wire(*await asyncio.open_connection(place.hostname, place.port, limit=limit))
+    opened = Wire(*await asyncio.open_connection(place.hostname, place.port, limit=limit))
+    OPENED.append(opened)
+    return opened
+
+
+async def close_all() -> None:
+    """Close what tests have left open."""
+    while OPENED:
+        await OPENED.pop().close()
 
 
 def host(url: str) -> str:
