@@ -237,14 +237,10 @@ async def test_a_call_in_flight_is_answered_before_it_ends(
 
 
 async def refuses(url: str) -> bool:
-    """True once it takes no new connections."""
-    host, port = url.removeprefix("http://").split(":")
-    try:
-        stream = await anyio.connect_tcp(host, int(port))
-    except OSError:
-        return True
-    await stream.aclose()
-    return False
+    """True once it takes nothing new."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{url}/runs")
+        return answer.status_code == 503 and "retry-after" in answer.headers
 
 
 @asynccontextmanager

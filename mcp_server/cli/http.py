@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -48,6 +49,7 @@ def serve(settings: Settings, listening: socket.socket, *, as_json: bool = False
     host = ANYWHERE.get(host, host)
     front = Front(settings, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", as_json)
     front.run([listening])
+    gc.freeze()  # or the interpreter searches all that is left for cycles, which takes seconds
     if front.outdated:
         raise Outdated(front.outdated)
 
@@ -74,7 +76,8 @@ class Front(uvicorn.Server):
     """Uvicorn that drains first.
 
     uvicorn ends every event stream as soon as it is told to exit, those that carry the answer of a call
-    too. So the first signal only stops new connections and ends the streams that listen; the exit comes
+    too. So the first signal only ends the streams that listen, and whatever comes then gets 503: connections
+    are still accepted, for a call in flight may ask its client, which needs one to answer. The exit comes
     when the last call is answered, or `drain_timeout` later. A second signal ends the process at once.
     """
 
@@ -105,8 +108,6 @@ class Front(uvicorn.Server):
         self._telling.cancel()
         self._checking.cancel()
         self._findable.close()
-        if not self._server.time_left:
-            self.config.timeout_graceful_shutdown = 0  # what has not ended by now had its time
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
@@ -114,8 +115,6 @@ class Front(uvicorn.Server):
         if counter % SWEEP == 0:
             self._connections.sweep(asyncio.get_running_loop().time())
         if self._server.stopping:
-            for accepting in self.servers:
-                accepting.close()
             self._close_streams()
             calls = self._connections.in_flight + self._calls()
             self.should_exit = not (calls or self._busy) or not self._server.time_left

@@ -80,13 +80,17 @@ class Connection(HttpToolsProtocol):
         """The deadline has passed."""
         if self._stalled or self.transport.is_closing():
             self.transport.abort()
-        elif self._in_body and (self.flow.read_paused or now < self.deadline + self._received / RATE):
-            pass  # we are the slow ones, or it comes steadily
+        elif self._in_body and not self.cycle.response_complete and self._comes(now):
+            pass
         elif self._in_head or self._in_body:
             self._refuse(408, "The request took too long to arrive.")
         else:
             self.transport.close()
             self._wait(self._limits.send_timeout)
+
+    def _comes(self, now: float) -> bool:
+        """True if the body comes steadily, or if it is us who keep it waiting."""
+        return self.flow.read_paused or now < self.deadline + self._received / RATE
 
     def data_received(self, data: bytes) -> None:
         assert self.parser is not None
@@ -228,10 +232,14 @@ class Connection(HttpToolsProtocol):
         if cycle is not None:
             cycle.disconnected = True  # what it may still send is no answer any more
             cycle.message_event.set()
-        if cycle is None or not cycle.response_started or cycle.response_complete:
+        if cycle is None or cycle.response_complete or self._is_about(cycle):
             self.transport.write(refusal(status, text))
         self.transport.close()
         self._wait(self._limits.send_timeout)
+
+    def _is_about(self, cycle: RequestResponseCycle) -> bool:
+        """True if what is refused is part of this request, and nothing before it waits for an answer."""
+        return self._in_body and not cycle.response_started and not self.pipeline
 
     def _wait(self, seconds: float) -> None:
         """The client has to do something within these seconds."""

@@ -17,8 +17,8 @@ from .sockets import Wire, call, connect, host, modern_post, post, structured, w
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE = 4
-SLOW, MANY = 60, 1000
+DEADLINE = 2
+SLOW, MANY = 40, 1000
 """How many of a kind, in the short and in the long form."""
 CLOSED = 10.0
 """Seconds within which every one of them is closed."""
@@ -191,6 +191,14 @@ async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
         await raw.send(b"".join(requests))
         answers = [structured((await raw.answer())[1])["result"] for _ in requests]
     assert answers == ["0", "1", "2", "3"]
+
+
+async def test_what_is_wrong_after_a_request_is_no_answer_to_it(served: Served) -> None:
+    async with wire(served.url) as raw:
+        first = call(served.url, "nap", {"text": "first", "seconds": 1})
+        await raw.send(first + call(served.url, "echo", {"text": "second"}) + b"garbage\r\n\r\n")
+        received = await raw.rest()
+    assert b" 400 " not in received, "either its own answer, or none"
 
 
 async def test_a_listening_stream_stays_open_though_nothing_is_said(served: Served) -> None:

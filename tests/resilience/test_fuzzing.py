@@ -75,7 +75,7 @@ class Exchange:
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
-            self.status, self.headers = message["status"], dict(message["headers"])
+            self.status, self.headers = int(message["status"]), dict(message["headers"])
         else:
             self.body += message.get("body", b"")
             if not message.get("more_body") or b"subscriptions/acknowledged" in self.body:

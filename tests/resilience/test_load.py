@@ -21,10 +21,10 @@ pytestmark = pytest.mark.anyio
 
 MEGABYTE = 2**20
 SHORT, LONG = 20, 200
-SECONDS = (6, 300)
+SECONDS = (4, 300)
 VANISHING = (300, 5_000)
 AT_ONCE = 32
-PHASE = (3, 20)
+PHASE = (2, 20)
 """Seconds of each part of the measurement under overload."""
 
 

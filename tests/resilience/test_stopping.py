@@ -21,7 +21,7 @@ from .test_sessions import session
 
 pytestmark = pytest.mark.anyio
 
-TIMES = (2, 20)
+TIMES = (1, 20)
 IN_FLIGHT = 40
 SESSIONS = (50, 1000)
 DRAIN = 3.0
@@ -39,7 +39,7 @@ async def running(served: Served, count: int) -> None:
 
 
 async def by_client(client: Client, number: int) -> Any:
-    answer = await client.call_tool("nap", {"text": str(number), "seconds": 2})
+    answer = await client.call_tool("nap", {"text": str(number), "seconds": 8})
     return answer.structured_content
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
 import mcp_types as types
@@ -19,6 +20,9 @@ from ..parsing import TooDeep, loads
 
 LARGE = frozenset({"deploy_pipeline", "import_run"})
 """The tools that take files: their calls may have the size of a deploy."""
+BEGINNING = frozenset({"initialize", "tools/call", "subscriptions/listen"})
+"""The requests that begin something. A stopping server refuses these; others may be about what goes on, as a
+client may ask for the schema of the answer that it got."""
 STOPPING = "The server is stopping; it answers what it has begun, and nothing else."
 ID_LIMIT = 256
 """Characters an id may have; it is echoed."""
@@ -65,7 +69,7 @@ class Door:
             except HTTPException as error:
                 await refusal(error.status_code, error.detail, headers=error.headers)(scope, receive, send)
             else:
-                await self._post(body, scope, replay(body, receive), send)
+                await self._post(body, scope, replay(body, receive), in_terms(send))
         else:
             await self._app(scope, receive, send)
 
@@ -74,7 +78,7 @@ class Door:
         limit = self._server.settings.body_limit
         if answer := refused(body, message, limit) or self._judge(scope, message):
             await answer(scope, receive, send)
-        elif self._server.stopping and is_request(message):
+        elif self._server.stopping and message.get("method") in BEGINNING:
             await unavailable(STOPPING)(scope, receive, send)
         elif (flight := self._flight(scope, message)) is None:
             await self._app(scope, receive, send)
@@ -132,6 +136,28 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return first.pop() if first else await receive()
 
     return again
+
+
+def in_terms(send: Send) -> Send:
+    """A `send` that turns an error which the SDK tells as text, or not at all, into one of JSON-RPC."""
+    status, said = 0, bytearray()
+
+    async def tell(message: Message) -> None:
+        nonlocal status, said
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            kinds = [value for name, value in message["headers"] if name == b"content-type"]
+            status = 0 if kinds and kinds[0].startswith(b"application/json") else int(message["status"])
+        if not status:
+            await send(message)
+            return
+        said += message.get("body", b"")
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            text = said.decode(errors="replace")[:200] or HTTPStatus(status).phrase
+            answer = refusal(status, text)
+            await send({"type": "http.response.start", "status": status, "headers": answer.raw_headers})
+            await send({"type": "http.response.body", "body": answer.body})
+
+    return tell
 
 
 def parsed(body: bytes) -> Any:
