@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
-from clients import Served, serve
+from clients import Served, loaded, serve
 
 WRAPPERS = {
     "echo": '''
@@ -101,4 +101,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def served(folder: Path) -> AsyncIterator[Served]:
     async with serve(folder) as running:
+        await loaded(running.url)  # a list waits for what still loads for a while only
         yield running
