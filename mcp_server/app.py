@@ -138,7 +138,12 @@ def guard(server: Server) -> Middleware:
 
 def authentication(server: Server) -> Middleware:
     """What finds out who calls. Whatever needs to know that comes behind it."""
-    return Middleware(Authentication, access=server.access, in_query=server.settings.key_in_query)
+    return Middleware(
+        Authentication,
+        access=server.access,
+        denied=server.audit.denied,
+        in_query=server.settings.key_in_query,
+    )
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ it reads the caller from the state, and sees the status by wrapping `send`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from urllib.parse import parse_qs
 
@@ -22,8 +22,10 @@ from .access.oauth import challenge
 from .access.table import OPEN, ROUTES, needed
 from .errors import Unavailable
 from .models import Action, Caller
+from .store.audit import DENIED, AuditEvent
 from .surfaces.refusals import refusal
 
+Denials = Callable[[AuditEvent], None]
 SCHEMES = (b"bearer", b"apikey")
 REQUIRED = "API key required"
 SEVERAL = "Send one credential: Authorization, or X-API-Key."
@@ -35,9 +37,10 @@ class Authentication:
     The parts that others may add to: `access.authenticators`, and `challenge`.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, in_query: bool = False) -> None:
-        """`in_query` also takes a key from the address, as `?api_key=`."""
+    def __init__(self, app: ASGIApp, *, access: Access, denied: Denials, in_query: bool = False) -> None:
+        """`denied` hears of each that was turned away; `in_query` also takes a key as `?api_key=`."""
         self._app = app
+        self._denied = denied
         self._in_query = in_query
         self._access = access
         paths = (path.partition(" ")[2] for path, need in ROUTES.items() if need is OPEN)
@@ -49,7 +52,7 @@ class Authentication:
             return
         state = scope.setdefault("state", {})
         try:
-            state["oauth"] = self._access.oauth
+            state |= {"oauth": self._access.oauth, "denied": self._denied}
             credential = credential_of(scope, in_query=self._in_query)
             state["caller"] = caller = await self._access.caller(credential, scope)
         except Ambiguous:
@@ -134,6 +137,14 @@ def gated(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
     return made
 
 
+def event_of(scope: Scope, status: int) -> AuditEvent:
+    """What the audit log has of a request that was turned away: who wanted what, and no credential."""
+    caller: Caller | None = scope["state"].get("caller")
+    what = "login" if status == 401 else f"{scope.get('method', 'GET')} {scope['path']}"
+    peer = (scope.get("client") or ("",))[0]
+    return AuditEvent(what, caller.name if caller else "", "http", peer, outcome=DENIED)
+
+
 async def refuse(
     scope: Scope,
     receive: Receive,
@@ -145,6 +156,8 @@ async def refuse(
     need: Action | None = None,
 ) -> None:
     """Answer in the way of the surface that was asked, with a challenge (RFC 6750 section 3)."""
+    if status == 403 or "invalid_token" in about:
+        scope["state"]["denied"](event_of(scope, status))
     answer = refusal(HTTPConnection(scope), status, text)
     if status in (400, 401, 403):
         answer.headers["WWW-Authenticate"] = challenge(scope, about, need)

@@ -118,9 +118,11 @@ class Audit:
             log.error("not in the audit log: %s %s: %s", event, event.outcome, error)
 
     @asynccontextmanager
-    async def noting(self, action: str, caller: Caller, subject: str = "") -> AsyncGenerator[Noting]:
+    async def noting(
+        self, action: str, caller: Caller, subject: str = "", version: int | None = None
+    ) -> AsyncGenerator[Noting]:
         """Note what the block does, once it has ended, with its outcome."""
-        noting, outcome = Noting(subject), FAILED
+        noting, outcome = Noting(subject, version), FAILED
         try:
             yield noting
             outcome = DONE

@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from ..errors import Conflict, NotFound
 from . import Place
+from .audit import AuditEvent, clean
+from .audit_rows import append
 from .database import explained
 from .file import alone, connect, prepare
 from .keys import Key
@@ -48,6 +50,7 @@ class Keys:
             if connection.scalar(select(keys.c.id).where(keys.c.name == key.name)):
                 raise Conflict(f"There already is a key named {key.name}; a revoked one keeps its name, too.")
             connection.execute(insert(keys).values(row))
+            _noted(connection, "create_key", key)
 
     def change(self, which: str, **values: Any) -> Key:
         """Change the key of that name or id, and give it as it is then. Raises `NotFound`."""
@@ -57,7 +60,16 @@ class Keys:
             row = connection.execute(changed).mappings().first()
             if row is None:
                 raise NotFound(f"There is no key {which[:80]}; `mcp-server keys list` shows those there are.")
-            return _key(row)
+            key = _key(row)
+            _noted(connection, "revoke_key" if key.revoked else "rotate_key", key)
+            return key
+
+
+def _noted(connection: Connection, action: str, key: Key) -> None:
+    """In the audit log, and in the same transaction: whoever may use the command line did it."""
+    append(
+        connection, time.time(), clean(AuditEvent(action, "owner", "cli", subject=f"{key.name} ({key.id})"))
+    )
 
 
 def _key(row: RowMapping) -> Key:

@@ -81,7 +81,7 @@ class Programs:
 
     def __init__(self, server: Server) -> None:
         self._catalog = server.catalog
-        self._runs = server.runs
+        self._runs, self._audit = server.runs, server.audit
         self._batches = server.batches
         self._history = server.history
         self._audit = server.audit

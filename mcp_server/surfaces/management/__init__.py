@@ -99,8 +99,8 @@ class Management:
             await self._rates.count(invocation.caller, "register")
         given = invocation.arguments
         subject = str(given.get("name") or given.get("pipeline_name") or "")
-        async with self._audit.noting(name, invocation.caller, subject) as noting:
-            noting.version = int(given["version"]) if "version" in given else None
+        version = int(given["version"]) if "version" in given else None
+        async with self._audit.noting(name, invocation.caller, subject, version) as noting:
             answer = await self._answers[name](invocation)
             status: Any = answer.get("pipeline")  # a deploy tells it beside the tool; elsewhere it is a name
             noting.of(cast(Json, status) if isinstance(status, dict) else answer)
