@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import NOBODY, Access, Denied
 from .access.oauth import challenge
-from .access.table import OPEN, ROUTES, needed
+from .access.table import OPEN, ROUTES, WHOLE, needed
 from .errors import Unavailable
 from .models import Action, Caller
 from .store.audit import DENIED, AuditEvent
@@ -115,12 +115,13 @@ class Gate:
         """Without methods all of them reach the route; a websocket counts as GET."""
         self._app = app
         self._needs: dict[str, Action | None] = {method: needed(method, path) for method in methods or ()}
+        self._whole = path.rstrip("/") in WHOLE
         self._otherwise: Action | None = None if methods else needed("*", path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         need = self._needs.get(scope.get("method", "GET"), self._otherwise)
         caller: Caller = scope["state"]["caller"]
-        if need is None or caller.may(need):
+        if need is None or (need in caller.scopes if self._whole else caller.may(need)):
             await self._app(scope, receive, send)
         else:
             text = f"This needs the scope {need}."

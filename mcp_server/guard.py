@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +32,8 @@ STOPPING = "The server is stopping; it answers what it has begun, and nothing el
 STILL = re.compile(r"/(live|ready|health|metrics|version|status|mcp|messages)(/[^/]*)?/?$")
 """The paths that a stopping server answers: what tells how it is, and MCP's, whose calls in flight may wait
 for what their client posts; MCP's own check refuses new ones."""
+OWN_SITES = ("same-origin", "none")
+"""What Sec-Fetch-Site says of our own pages, and of an address that somebody typed (W3C, Fetch Metadata)."""
 IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
 NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -105,6 +108,8 @@ class Guard:
             return 421, "The Host header does not name this server; --allowed-hosts adds names."
         if origins and origins[0] not in self._origins | pages(allowed):
             return 403, "Pages of this origin may not call this server; --allowed-origins adds origins."
+        if not origins and any(site not in OWN_SITES for site in values(scope, b"sec-fetch-site")):
+            return 403, "Pages of other sites may not call this server."
         if sizes := values(scope, b"content-length"):
             limit = self._bodies.limit(scope)
             if not all(fits(size, limit) for size in sizes):
@@ -115,12 +120,23 @@ class Guard:
 
     def _allowed(self, scope: Scope) -> set[str]:
         """The values of Host that mean this server, at the port where the request came in."""
-        port = (scope.get("server") or ("", None))[1]
-        own = {f"{name}:{port}" for name in self._names}
+        here, port = scope.get("server") or ("", None)
+        own = {f"{name}:{port}" for name in self._names | addressed(here)}
         scheme: str = scope["scheme"]
         web = WEB_PORTS.get(WEB_SCHEMES.get(scheme, scheme))
         bare = self._names if port in (None, web) else set[str]()
         return own | bare | self._hosts
+
+
+def addressed(host: str) -> set[str]:
+    """How Host names the address that the connection came to; nothing for what is no address.
+
+    No name of an attacker's can be made to read so, which makes it as good as our own.
+    """
+    try:
+        return {f"[{host}]" if ip_address(host).version == 6 else host}
+    except ValueError:
+        return set()
 
 
 async def closed(send: Send) -> None:

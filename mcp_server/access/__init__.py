@@ -2,6 +2,7 @@
 
 __init__   Access: from a credential, or from none, to a caller
 scopes     what a granted scope lets its holder do
+sight      what a caller may see
 table      which scope each management tool and each route needs
 keyring    the API keys
 token      what proves to be the server's own user

@@ -167,6 +167,10 @@ ROUTES: Mapping[str, Action | None] = MappingProxyType(
 with GET, and OPTIONS is for everyone who may call at all."""
 
 
+WHOLE = frozenset({"/metrics", "/mlflow/{path:path}", "/mlflow/{path:path}/search"})
+"""Paths that tell of all pipelines at once: a scope for one of them does not do."""
+
+
 def needed(method: str, path: str) -> Action | None:
     """The scope that a route needs; `OPEN` for none. Raises `KeyError` for a route that is not listed."""
     path = path.rstrip("/") or "/"

@@ -69,7 +69,7 @@ class Versions:
         await self._board.until(lambda: self._board.started)
         found = [*map(self.status, await self._archive.records(name)), *self._unsaved(name)]
         if not found:
-            raise NotFound(f"There is no version of a pipeline named {name[:64]}.")
+            raise NotFound(f"There is no pipeline named {name[:64]}.")
         return tuple(sorted(found, key=lambda each: each.number, reverse=True))
 
     async def all(self) -> tuple[VersionStatus, ...]:

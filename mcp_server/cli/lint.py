@@ -9,7 +9,7 @@ import orjson
 from ..catalog import Snapshot
 from ..clients import Effect, clients
 from ..lint import Finding, check_list, check_tool
-from ..models import Json
+from ..models import Caller, Json
 from ..server import Server
 from ..settings import Settings
 from ..surfaces.mcp.toolsets import Toolset, made
@@ -34,7 +34,7 @@ def findings(snapshot: Snapshot, settings: Settings) -> list[tuple[str, Finding]
     """Everything there is to say, by the name of the pipeline; what concerns the whole list comes last."""
     server = server_name(settings)
     found = [(name, each) for name in snapshot.entries for each in _of(snapshot, name, server)]
-    view = made(snapshot, Toolset(frozenset(settings.toolsets)), settings.tool_mode)
+    view = made(snapshot, Toolset(frozenset(settings.toolsets)), settings.tool_mode, Caller())
     return [*found, *((LIST, each) for each in check_list([*view.tools.values()]))]
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from ..access import sight
 from ..catalog import Catalog, Stage
 from ..content import failure, render
 from ..errors import Invalid, ServerError
@@ -63,6 +64,7 @@ class Batches:
         if not 0 < concurrency <= AT_ONCE:
             raise Invalid(f"`concurrency` must be from 1 to {AT_ONCE}.")
         choice = {"version": version} if version else {"stage": stage} if stage else {}
+        sight.check(caller, "run", name)
         serving = (await self._catalog.find(name, version, stage)).version
         given = {"items": [*inputs], "concurrency": concurrency, **choice}
         given |= {"evaluation": evaluation} if evaluation else {}

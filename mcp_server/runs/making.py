@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import NotFound
+from ..access import sight
 from ..models import Caller, Json, Run, Verb, Version
 from ..settings import Settings
 from ..store.changes import new_id
@@ -13,8 +13,7 @@ READS: frozenset[Verb] = frozenset({"read", "prompt", "complete"})
 
 def check(caller: Caller, verb: Verb, pipeline: str) -> None:
     """Raise `NotFound`, as if it were not there, for a pipeline that this caller may not run so."""
-    if not caller.may("read" if verb in READS else "run", pipeline):
-        raise NotFound(f"There is no pipeline named {pipeline[:64]}.")
+    sight.check(caller, "read" if verb in READS else "run", pipeline)
 
 
 def made(version: Version, caller: Caller, inputs: Json, timeout: float) -> Run:

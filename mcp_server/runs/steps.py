@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from ..access import sight
 from ..catalog import Catalog, Serving
 from ..content import failure
 from ..engines import Runner
@@ -126,6 +127,7 @@ class RecordedRuns:
 
     async def _ended(self, caller: Caller, identity: str) -> Run:
         run = await self._runs.past.call(caller, identity)
+        sight.check(caller, "run", run.pipeline)
         if not run.ended:
             raise Conflict(f"Run {identity} is not over yet; cancel_run ends it.")
         return await self._history.find(identity) or run

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 
+from ..access import sight
 from ..catalog import Catalog, Serving
 from ..engines import Engine
 from ..errors import Conflict, Invalid, NotFound, ServerError, Unanswered
@@ -70,7 +71,7 @@ class Stepwise:
 
         Raises `NotFound` if there is none, `Invalid` for inputs that do not fit its schema.
         """
-        entry = await self.pipeline(name, version)
+        entry = await self.pipeline(name, version, caller)
         entry.check(inputs)
         return await self._tree.create(self.new_walk(caller, entry, inputs))
 
@@ -102,6 +103,7 @@ class Stepwise:
         """
         while True:
             walk = await self.find(caller, identity)
+            sight.check(caller, "run", walk.pipeline)
             await self._check_models(walk, wish)
             first = moves.free_number(await self._tree.history(identity))
             begun = moves.begun(walk, await self.plan(walk), wish, self._tree.instance, first)
@@ -189,8 +191,13 @@ class Stepwise:
             else:
                 self._go(walk, ignore)
 
-    async def pipeline(self, name: str, version: int | None = None) -> Serving:
-        """The step-wise pipeline `name`. Raises `NotFound`, and `Invalid` for one of another kind."""
+    async def pipeline(self, name: str, version: int | None = None, caller: Caller | None = None) -> Serving:
+        """The step-wise pipeline `name`, if the caller may run it.
+
+        Raises `NotFound`, and `Invalid` for one of another kind.
+        """
+        if caller is not None:
+            sight.check(caller, "run", name)
         entry = await self._catalog.find(name, version)
         if entry.version.manifest is None or entry.version.manifest.kind != "steps":
             raise Invalid(f"{name} is no step-wise pipeline.")

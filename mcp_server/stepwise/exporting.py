@@ -107,7 +107,7 @@ def read(content: bytes) -> Exported:
 async def bring(stepwise: Stepwise, caller: Caller, content: bytes) -> Walk:
     """Store the run in a YAML as a new one of this caller. Raises as `read`, `imported` and `start`."""
     given = read(content)
-    entry = await stepwise.pipeline(given.metadata.configuration)
+    entry = await stepwise.pipeline(given.metadata.configuration, caller=caller)
     entry.check(given.metadata.inputs)
     new = stepwise.new_walk(caller, entry, given.metadata.inputs)
     return await stepwise.keep(imported(new, await stepwise.plan(new), given))

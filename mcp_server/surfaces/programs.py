@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..access import sight
 from ..catalog import Entry
 from ..content.encoder import dump
 from ..errors import Invalid, NotFound
@@ -90,7 +91,7 @@ class Programs:
     async def execute(self, request: Request) -> Response:
         """Run a program to its end."""
         body = await parsed(request, Execute)
-        name, version = await self._program(body.program_id)
+        name, version = await self._program(request, body.program_id)
         try:
             live = await self._runs.start(
                 caller_of(request, ORIGIN), name, body.inputs, timeout=body.timeout, version=version
@@ -103,7 +104,7 @@ class Programs:
     async def batch(self, request: Request) -> Response:
         """Run a program once for each of many inputs; one that fails, fails alone."""
         body = await parsed(request, ExecuteBatch)
-        name, version = await self._program(body.program_id)
+        name, version = await self._program(request, body.program_id)
         run = await self._batches.begin(
             caller_of(request, ORIGIN), name, body.inputs_list, timeout=body.timeout, version=version
         )
@@ -169,12 +170,13 @@ class Programs:
             "average_execution_time": None if known.mean is None else round(known.mean, 4),
         }
 
-    async def _program(self, identity: str) -> tuple[str, int | None]:
+    async def _program(self, request: Request, identity: str) -> tuple[str, int | None]:
         """The pipeline that is meant, and its version if one is. Raises `NotFound`."""
         name, _, number = identity.partition(":")
         if not number or (number.isascii() and number.isdecimal() and len(number) < 10):
             version = int(number) if number else None
             try:
+                sight.check(caller_of(request, ORIGIN), "run", name)
                 await self._catalog.find(name, version)
                 return name, version
             except NotFound:

@@ -132,7 +132,7 @@ class Steps:
         given = await body_of(request, Start)
         name = PurePosixPath(given.pipeline_path).stem
         try:
-            entry = await self._stepwise.pipeline(name)
+            entry = await self._stepwise.pipeline(name, caller=caller)
         except NotFound:
             message = f"Pipeline configuration not found: {given.pipeline_path[:200]}"
             details = {"pipeline_path": given.pipeline_path[:200]}

@@ -50,8 +50,11 @@ async def reached(tmp_path: Path, prefix: str = "") -> AsyncIterator[httpx.Async
     with anyio.fail_after(START_LIMIT):
         async with outer.router.lifespan_context(outer):
             transport = httpx.ASGITransport(outer)
+            token = (tmp_path / "state" / "token").read_text()  # no connection tells whose this process is
             async with httpx.AsyncClient(
-                transport=transport, base_url=f"http://127.0.0.1:1416{prefix}"
+                transport=transport,
+                base_url=f"http://127.0.0.1:1416{prefix}",
+                headers={"Authorization": f"Bearer {token}"},
             ) as client:
                 yield client
 

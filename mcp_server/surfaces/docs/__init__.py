@@ -19,6 +19,7 @@ from ...catalog import Snapshot
 from ...models import Json
 from ...server import Server
 from .. import Surface
+from ..callers import caller_of
 from . import pages
 from .document import document
 
@@ -36,23 +37,31 @@ def surface(server: Server, others: Iterable[Surface]) -> Surface:
     return Surface([*routes, *pages.routes()])
 
 
+KEPT = 32
+"""Documents kept at once: one for each form and set of scopes."""
+
+
 class Documents:
     """Keeps what was made last, until the catalog changes or the server is reached under another prefix."""
 
     def __init__(self, server: Server, others: tuple[Surface, ...]) -> None:
         self._catalog = server.catalog
         self._operations = [operation for other in others for operation in other.operations]
-        self._made: dict[str, tuple[Snapshot, str, bytes]] = {}
+        self._made: dict[tuple[str, frozenset[str]], tuple[Snapshot, str, bytes]] = {}
 
     def answering(self, kind: str, write: Callable[[Json], bytes]) -> Callable[[Request], object]:
         """The endpoint that gives the document in this form; 304 to whoever has it."""
 
         async def answer(request: Request) -> Response:
             snapshot, root = await self._catalog.ready(), str(request.scope.get("root_path", ""))
-            known = self._made.get(kind)
+            caller = caller_of(request, "docs")
+            known = self._made.get((kind, caller.scopes))
             if known is None or known[0] is not snapshot or known[1] != root:
-                made = document(self._operations, snapshot, root)
-                known = self._made[kind] = snapshot, root, await to_thread.run_sync(write, made)
+                made = document(self._operations, snapshot, root, caller)
+                if len(self._made) >= KEPT:
+                    self._made.clear()
+                known = snapshot, root, await to_thread.run_sync(write, made)
+                self._made[kind, caller.scopes] = known
             tag = f'"{hashlib.sha256(known[2]).hexdigest()[:32]}"'
             headers = {"ETag": tag, "Cache-Control": "no-cache"}
             if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):

@@ -10,8 +10,10 @@ from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import quote
 
+from ...access import NOBODY
+from ...access.table import needed
 from ...catalog import Entry, Snapshot
-from ...models import Json
+from ...models import Caller, Json
 from ...pipelines.uploads import takes_file
 from ..operations import TEXT, Operation, gives
 
@@ -42,6 +44,7 @@ ABOUT = (
     "Haystack pipelines over plain HTTP. The same pipelines are tools of the Model Context Protocol at "
     "`/mcp`. The document changes when pipelines are deployed and undeployed."
 )
+KEY: Json = {"type": "http", "scheme": "bearer", "description": "An API key, where the server needs one."}
 ERROR: Json = {
     "type": "object",
     "description": "Why a request was refused, or a run failed, and what to do.",
@@ -62,11 +65,15 @@ ERROR: Json = {
 }
 
 
-def document(operations: Iterable[Operation], snapshot: Snapshot, root: str) -> Json:
-    """Everything there is to call now, below the prefix `root`."""
+def document(operations: Iterable[Operation], snapshot: Snapshot, root: str, caller: Caller) -> Json:
+    """Everything there is to call now for this caller, below the prefix `root`.
+
+    Who has no credential sees what every server has, and no pipeline: keys are sent as a bearer.
+    """
     paths: dict[str, Json] = {}
     used: list[str] = []
-    for operation, tag in _all(list(operations), snapshot):
+    usable = [each for each in operations if caller.name == NOBODY.name or is_usable(each, caller)]
+    for operation, tag in _all(usable, snapshot, caller):
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, tag)
         used.append(tag)
     servers: Json = {"servers": [{"url": quote(root)}]} if root else {}
@@ -80,13 +87,21 @@ def document(operations: Iterable[Operation], snapshot: Snapshot, root: str) -> 
         **servers,
         "tags": [{"name": tag} for tag in dict.fromkeys((*TAGS.values(), OTHERS, *used)) if tag in used],
         "paths": paths,
-        "components": {"schemas": {"Error": ERROR}},
+        "components": {"schemas": {"Error": ERROR}, "securitySchemes": {"key": KEY}},
+        "security": [{"key": []}, {}],
     }
 
 
-def _all(operations: list[Operation], snapshot: Snapshot) -> Iterator[tuple[Operation, str]]:
+def is_usable(operation: Operation, caller: Caller) -> bool:
+    """True if the caller may use it on any pipeline."""
+    need = needed(operation.method, operation.path)
+    return need is None or caller.may(need)
+
+
+def _all(operations: list[Operation], snapshot: Snapshot, caller: Caller) -> Iterator[tuple[Operation, str]]:
     """Every operation with its tag; in the place of one that every pipeline has, those of the pipelines."""
-    loaded = [entry for entry in snapshot.entries.values() if entry.manifest]
+    seen = (entry for entry in snapshot.entries.values() if caller.may("run", entry.name))
+    loaded = [entry for entry in seen if entry.manifest]
     for operation in sorted(operations, key=lambda each: not each.path.startswith(NAMED)):
         whole = operation.path.removeprefix("/")
         tag = operation.tag or TAGS.get(whole) or TAGS.get(whole.partition("/")[0], OTHERS)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+from ...access import sight
 from ...access.table import TOOLS as NEEDS
 from ...catalog.arguments import Arguments
 from ...models import Json
@@ -56,6 +57,10 @@ RUN_PIPELINE = "run_pipeline"
 """The one that is answered by a run, and not here."""
 
 
+FILTERED = frozenset({"describe_pipeline", "list_runs"})
+"""Tools that name a pipeline and look for it only in what their caller may see."""
+
+
 class Management:
     """The management tools by name, each with the function that gives its structured answer."""
 
@@ -93,6 +98,7 @@ class Management:
 
         Of whatever needs more than to run pipelines, the audit log is told.
         """
+        check(name, invocation)
         if NEEDS[name] in ("read", "run"):
             return await self._answers[name](invocation)
         if name == "deploy_pipeline" and invocation.caller.origin == "mcp":  # HTTP has counted its own
@@ -105,3 +111,11 @@ class Management:
             status: Any = answer.get("pipeline")  # a deploy tells it beside the tool; elsewhere it is a name
             noting.of(cast(Json, status) if isinstance(status, dict) else answer)
         return answer
+
+
+def check(name: str, call: Invocation) -> None:
+    """Raise `NotFound` if a tool is called on a pipeline that its caller may not see."""
+    given = call.arguments
+    pipeline: object = given.get("name") or given.get("pipeline_name") or given.get("pipeline")
+    if isinstance(pipeline, str) and name not in FILTERED:
+        sight.check(call.caller, NEEDS[name], pipeline)

@@ -40,7 +40,11 @@ class PipelineTools:
 
     async def statuses(self, call: Invocation) -> Json:
         """How all pipelines are doing."""
-        return {"pipelines": [dumped(each) for each in self._catalog.statuses()]}
+        return {
+            "pipelines": [
+                dumped(each) for each in self._catalog.statuses() if call.caller.may("read", each.name)
+            ]
+        }
 
 
 def advice(name: str, view: View, keep: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from ...access import sight
 from ...artifacts import TEMPLATE as ARTIFACT
 from ...errors import NotFound
 from ...models import Caller, Json
@@ -83,6 +84,8 @@ class Cards:
         """
         if uri.startswith("run:"):
             return await self._run(caller, uri)
+        if named := CARD.values(uri) or VERSION.values(uri) or SOURCE.values(uri):
+            sight.check(caller, "read", named["name"])
         if values := CARD.values(uri):
             return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(await self._card(**values)).decode()}
         if values := VERSION.values(uri):
@@ -93,9 +96,12 @@ class Cards:
 
     async def complete(self, caller: Caller, of: str, argument: str, given: Json) -> list[str]:
         """All values a variable of one of the templates can have now; none for ids of runs."""
+        if "name" in given and argument != "name":
+            sight.check(caller, "read", given["name"])
         match of, argument:
             case ((CARD.text | DIAGRAM.text | VERSION.text | SOURCE.text), "name"):
-                return [status.name for status in self._catalog.statuses()]
+                names = (status.name for status in self._catalog.statuses())
+                return [name for name in names if caller.may("read", name)]
             case VERSION.text, "version" if "name" in given:
                 return [str(each.number) for each in await self._catalog.versions(given["name"])]
             case SOURCE.text, "path" if "name" in given and may_read_source(caller):

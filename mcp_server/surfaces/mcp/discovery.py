@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...server import Server
+from ..callers import caller_of
 from ..operations import OBJECT, TEXT, Operation, as_json, gives
 from .protocol import NAME
 from .tools import PATIENCE, Tools
@@ -21,7 +22,7 @@ def operations(server: Server, tools: Tools) -> tuple[Operation, ...]:
 
     async def listed(request: Request) -> Response:
         await server.catalog.ready(PATIENCE)
-        view = tools.toolsets.view(tools.toolsets.named(None))
+        view = tools.toolsets.view(tools.toolsets.named(None), caller_of(request, "mcp"))
         return as_json({"tools": [*view.tools.values()]})
 
     healthy, many = gives(status=TEXT, version=TEXT), gives(tools={"type": "array", "items": OBJECT})

@@ -27,11 +27,11 @@ STOPPING = "The server is stopping; it answers what it has begun, and nothing el
 ID_LIMIT = 256
 """Characters an id may have; it is echoed."""
 
-Flight = tuple[str, types.RequestId]
-"""A session id and the id of a request in it; 7 and "7" are one, as they are to the SDK."""
+Flight = tuple[str, str, types.RequestId]
+"""A caller's name, a session id, and the id of a request in it; 7 and "7" are one, as they are to the SDK."""
 
 
-def never(session: str, request_id: types.RequestId) -> bool:
+def never(caller: str, session: str, request_id: types.RequestId) -> bool:
     """Nothing is known of requests whose response comes another way."""
     return False
 
@@ -51,7 +51,7 @@ class Door:
         self,
         app: ASGIApp,
         server: Server,
-        in_flight: Callable[[str, types.RequestId], bool] = never,
+        in_flight: Callable[[str, str, types.RequestId], bool] = never,
         judge: Callable[[Scope, Json], Response | None] = welcome,
     ) -> None:
         """`judge` may refuse a message that is well formed."""
@@ -109,7 +109,9 @@ class Door:
     def _flight(scope: Scope, message: Json) -> Flight | None:
         """The request to keep apart from others: only those of handshake-era sessions share ids."""
         session = Headers(scope=scope).get("mcp-session-id")
-        return (session, coerce_request_id(message["id"])) if session and is_request(message) else None
+        if not session or not is_request(message):
+            return None
+        return scope["state"]["caller"].name, session, coerce_request_id(message["id"])
 
 
 def stripped(scope: Scope) -> Scope:

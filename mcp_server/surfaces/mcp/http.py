@@ -85,6 +85,11 @@ class Sessions(StreamableHTTPSessionManager):
             self._open[identity] = session
             await super()._serve_opening_request(http_transport, scope, receive, send)
 
+    def of(self, caller: str, session: str) -> SessionEvents | None:
+        """The events of a session that is this caller's; None for any other."""
+        owner = self._session_owners.get(session)
+        return self.events.get(session) if owner and owner["client_id"] == caller else None
+
     async def _discard_session(self, session_id: str, transport: StreamableHTTPServerTransport) -> None:
         if session := self._open.pop(session_id, None):
             self._room.leave(session)
@@ -114,9 +119,9 @@ class StreamableHttp:
                 self._sessions = None
                 tasks.cancel_scope.cancel()
 
-    def in_flight(self, session: str, request_id: types.RequestId) -> bool:
+    def in_flight(self, caller: str, session: str, request_id: types.RequestId) -> bool:
         """True if the session's client waits for the response to that request, be it without a stream."""
-        events = self._sessions and self._sessions.events.get(session)
+        events = self._sessions and self._sessions.of(caller, session)
         return events is not None and events.in_flight(request_id)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,8 +130,9 @@ class StreamableHttp:
         scope = owned(scope)
         headers = Headers(scope=scope)
         session, last = headers.get("mcp-session-id", ""), headers.get("last-event-id", "")
-        events = self._sessions.events.get(session)
-        self._sessions.hear(session)
+        events = self._sessions.of(scope["state"]["caller"].name, session)
+        if events is not None:
+            self._sessions.hear(session)
         if scope["method"] != "GET" or events is None:
             await self._sessions.handle_request(scope, receive, send)
         elif last and not events.knows(last):
@@ -169,7 +175,7 @@ class ToolsetDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = scope["path_params"]["toolset"]
-        if not await self._toolsets.known(name):
+        if not await self._toolsets.known(name, scope["state"]["caller"]):
             raise NotFound(f"There is no toolset {name[:64]}; a pipeline joins one by its tags.")
         await self._door(scope, receive, send)
 

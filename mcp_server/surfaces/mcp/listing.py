@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...catalog import Entry, Snapshot
-from ...models import Json
+from ...models import Caller, Json
 from ...pipelines.uris import Template
-from .cards import CARD, TEMPLATES, card_entry
+from .cards import CARD, SOURCE, TEMPLATES, card_entry
 from .teaching import PROMPT
 from .toolsets import Toolset
 
@@ -27,6 +27,8 @@ class Listing:
     snapshot: Snapshot
     toolset: Toolset
     """Whose pipelines count."""
+    caller: Caller
+    """Who may see them."""
 
     @cached_property
     def resources(self) -> Mapping[str, Owned]:
@@ -37,12 +39,13 @@ class Listing:
     @cached_property
     def templates(self) -> Mapping[str, Owned]:
         """By template: the server's own, and what the pipelines publish."""
-        return first("uriTemplate", [*((entry, SERVER) for entry in TEMPLATES), *self._published(1)])
+        return first("uriTemplate", [*((entry, SERVER) for entry in self._own), *self._published(1)])
 
     @cached_property
     def prompts(self) -> Mapping[str, Owned]:
-        """By name: the server's own, and what the pipelines publish."""
-        return first("name", [(PROMPT, SERVER), *self._published(2)])
+        """By name: the server's own for those who may deploy, and what the pipelines publish."""
+        teaching = [(PROMPT, SERVER)] if self.caller.may("deploy") else []
+        return first("name", [*teaching, *self._published(2)])
 
     @cached_property
     def topics(self) -> Mapping[str, object]:
@@ -70,9 +73,22 @@ class Listing:
     def _patterns(self) -> list[tuple[Template, str]]:
         return [(Template(text), owner) for text, (_, owner) in self.templates.items() if owner]
 
+    @property
+    def _own(self) -> tuple[Json, ...]:
+        """The server's templates; sources are for those who may deploy."""
+        return (
+            TEMPLATES
+            if self.caller.may("deploy")
+            else tuple(each for each in TEMPLATES if each["uriTemplate"] != SOURCE.text)
+        )
+
     @cached_property
     def _entries(self) -> list[Entry]:
-        return [entry for entry in self.snapshot.entries.values() if self.toolset.holds(entry.options)]
+        return [
+            entry
+            for entry in self.snapshot.entries.values()
+            if self.toolset.holds(entry.options) and self.caller.may("read", entry.name)
+        ]
 
     def _published(self, which: int) -> Iterator[Owned]:
         for entry in self._entries:

@@ -11,12 +11,15 @@ from mcp.shared.exceptions import MCPError
 from ...errors import ServerError
 from ...models import Caller, Json, Verb
 from ...server import Server
+from ..callers import caller_of
 from .eras import Request
 from .listing import Listing
 from .results import blocks
 from .running import Running
-from .toolsets import Toolset
+from .toolsets import VIEWS, Toolset
 
+EVERYONE = Caller()
+"""Who sees all there is."""
 PATIENCE = 8.0
 """Seconds a request waits for pipelines that still load; clients give up on a server after 10."""
 
@@ -29,15 +32,15 @@ class Published:
         self._running = running
         self._toolset = toolset
         self._revision = -1
-        self._listings: dict[Toolset, Listing] = {}
+        self._listings: dict[tuple[Toolset, frozenset[str]], Listing] = {}
 
     def listing(self, request: Request) -> Listing:
-        """The lists at the address of this request, as they are now."""
-        return self._listing(self._toolset(request))
+        """The lists at the address of this request, as they are now, for who asks."""
+        return self._listing(self._toolset(request), caller_of(request, "mcp"))
 
     def topics(self) -> Mapping[str, object]:
         """What clients hear changes of, at any address."""
-        return self._listing(Toolset()).topics
+        return self._listing(Toolset(), EVERYONE).topics
 
     async def loaded(self, request: Request) -> Listing:
         """The lists once all pipelines have loaded, as far as that does not take too long."""
@@ -66,10 +69,13 @@ class Published:
             raise MCPError(types.INTERNAL_ERROR, given[0]["text"])
         return given
 
-    def _listing(self, toolset: Toolset) -> Listing:
+    def _listing(self, toolset: Toolset, caller: Caller) -> Listing:
         snapshot = self._catalog.snapshot
         if snapshot.revision != self._revision:
             self._revision, self._listings = snapshot.revision, {}
-        if toolset not in self._listings:
-            self._listings[toolset] = Listing(snapshot, toolset)
-        return self._listings[toolset]
+        key = toolset, caller.scopes
+        if key not in self._listings:
+            if len(self._listings) >= VIEWS:
+                self._listings.clear()
+            self._listings[key] = Listing(snapshot, toolset, caller)
+        return self._listings[key]

@@ -12,6 +12,7 @@ from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 from starlette.requests import HTTPConnection
 
+from ...access import sight
 from ...access.table import TOOLS
 from ...catalog import Stage
 from ...errors import Invalid, NotFound, ServerError
@@ -57,7 +58,7 @@ class Tools:
     async def list(self, request: Request, params: types.PaginatedRequestParams) -> HandlerResult:
         """One page of the tools, in the order of their names, the management tools last."""
         await self._catalog.ready(PATIENCE)
-        tools = [*self.toolsets.view(self.toolset(request)).tools.values()]
+        tools = [*self.toolsets.view(self.toolset(request), caller_of(request, "mcp")).tools.values()]
         return page("tools", tools, params.cursor)
 
     async def call(self, request: Request, params: types.CallToolRequestParams) -> HandlerResult:
@@ -71,9 +72,10 @@ class Tools:
             self._management.check(params.name, arguments)
             if params.name == RUN_PIPELINE:
                 return await self._run_pipeline(request, params, toolset, arguments)
-            view, key = partial(self.toolsets.view, toolset), wanted_key(request)
+            caller, key = caller_of(request, "mcp"), wanted_key(request)
+            view = partial(self.toolsets.view, toolset, caller)
             async with reported(request, params.name) as emit:
-                invocation = Invocation(caller_of(request, "mcp"), arguments, view, key, emit)
+                invocation = Invocation(caller, arguments, view, key, emit)
                 return answer(await self._management.call(params.name, invocation))
         except ServerError as error:
             if wants_task(request, params):  # its client expects a task, and nothing else
@@ -89,7 +91,7 @@ class Tools:
 
         What it says of header parameters is enforced, which only a client that saw the list can know.
         """
-        tool = self.toolsets.view(self.toolsets.named(None)).tools.get(name)
+        tool = self.toolsets.view(self.toolsets.named(None), Caller()).tools.get(name)
         return tool and tool["inputSchema"]
 
     async def _call_pipeline(
@@ -97,7 +99,7 @@ class Tools:
     ) -> HandlerResult:
         """Call the pipeline whose tool was called, listed or not."""
         try:
-            options = await self._check(params.name, toolset)
+            options = await self._check(request, params.name, toolset)
         except NotFound:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}") from None
         return await self._run(request, params, params.name, arguments, options)
@@ -107,14 +109,20 @@ class Tools:
     ) -> HandlerResult:
         """Call the pipeline that the arguments of `run_pipeline` name."""
         version, stage = chosen(arguments)
-        options = await self._check(arguments["name"], toolset, version, stage)
+        options = await self._check(request, arguments["name"], toolset, version, stage)
         inputs = arguments.get("arguments", {})
         return await self._run(request, params, arguments["name"], inputs, options, version, stage)
 
     async def _check(
-        self, name: str, toolset: Toolset, version: int | None = None, stage: Stage | None = None
+        self,
+        request: Request,
+        name: str,
+        toolset: Toolset,
+        version: int | None = None,
+        stage: Stage | None = None,
     ) -> Options:
         """What the pipeline declares. Raises `NotFound` if it cannot be run here, and as `Catalog.find`."""
+        sight.check(caller_of(request, "mcp"), "run", name)
         entry = await self._catalog.find(name, version, stage)
         if not toolset.reaches(entry.options):
             raise missing(name)

@@ -8,8 +8,9 @@ from typing import Literal
 
 import orjson
 
+from ...access.table import TOOLS as NEEDS
 from ...catalog import Entry, Snapshot
-from ...models import Json, Options
+from ...models import Caller, Json, Options
 from ...server import Server
 from ..management import (
     breaker_tools,
@@ -34,6 +35,8 @@ RESERVED = frozenset({"health", "tools", MANAGE})
 """Tags that make no toolset: names of routes below `/mcp`, and the toolset that is always there."""
 WAIT = 8.0
 """Seconds a toolset that nobody has heard of may take to appear while the folder is still being read."""
+VIEWS = 256
+"""Views that are kept at once; there are few sets of scopes, but anybody may make up tokens for more."""
 
 Mode = Literal["auto", "direct", "search"]
 
@@ -69,46 +72,55 @@ class Toolsets:
         self._mode: Mode = server.settings.tool_mode
         self._default = Toolset(frozenset(server.settings.toolsets))
         self._revision = -1
-        self._views: dict[Toolset, View] = {}
+        self._views: dict[tuple[Toolset, frozenset[str]], View] = {}
 
     def named(self, name: str | None) -> Toolset:
         """The toolset at `/mcp/NAME`; that of all other addresses for None."""
         return self._default if name is None else Toolset(frozenset({name}))
 
-    async def known(self, name: str) -> bool:
-        """True if there is such a toolset: a pipeline of that tag, whether it serves now or not."""
+    async def known(self, name: str, caller: Caller) -> bool:
+        """True if there is such a toolset: a pipeline of that tag, whether it serves now or not, that the
+        caller may see."""
         if name == MANAGE:
             return True
         if name in RESERVED:
             return False
-        return _tagged(self._catalog.snapshot, name) or _tagged(await self._catalog.ready(WAIT), name)
+        here = _tagged(self._catalog.snapshot, name, caller)
+        return here or _tagged(await self._catalog.ready(WAIT), name, caller)
 
-    def view(self, toolset: Toolset) -> View:
-        """What the toolset serves now; made once per revision of the catalog."""
+    def view(self, toolset: Toolset, caller: Caller) -> View:
+        """What the toolset serves this caller now; made once per revision and set of scopes."""
         snapshot = self._catalog.snapshot
         if snapshot.revision != self._revision:
             self._revision, self._views = snapshot.revision, {}
-        if toolset not in self._views:
-            self._views[toolset] = made(snapshot, toolset, self._mode)
-        return self._views[toolset]
+        key = toolset, caller.scopes
+        if key not in self._views:
+            if len(self._views) >= VIEWS:
+                self._views.clear()
+            self._views[key] = made(snapshot, toolset, self._mode, caller)
+        return self._views[key]
 
 
-def made(snapshot: Snapshot, toolset: Toolset, mode: Mode) -> View:
-    """What a toolset serves of a snapshot, with the tools in the order of the list: pipelines come first."""
+def made(snapshot: Snapshot, toolset: Toolset, mode: Mode, caller: Caller) -> View:
+    """What a toolset serves of a snapshot, with the tools in the order of the list: pipelines come first.
+
+    A caller may find what it may read; listed is what it may use.
+    """
     reached: dict[str, Json] = {}
     own: dict[str, Json] = {}
     for tool in snapshot.tools:
         entry = snapshot.entries[tool["name"]]
-        if toolset.reaches(entry.options):
+        if toolset.reaches(entry.options) and caller.may("read", entry.name):
             reached[entry.name] = described(entry, tool)
-        if toolset.lists(entry.options):
+        if toolset.lists(entry.options) and caller.may("run", entry.name):
             own[entry.name] = reached[entry.name]
     searching = searches(mode, own)
     listed = {} if searching else own
     walking = any(_is_stepwise(snapshot.entries[name]) for name in reached)
     management = _listed(toolset, searching, walking)
     tags = {name: snapshot.entries[name].options.tags for name in reached}
-    return View(reached, tags, listed | {tool["name"]: tool for tool in management})
+    usable = {tool["name"]: tool for tool in management if caller.may(NEEDS[tool["name"]])}
+    return View(reached, tags, listed | usable)
 
 
 def searches(mode: Mode, tools: Mapping[str, Json]) -> bool:
@@ -143,8 +155,9 @@ def _is_stepwise(entry: Entry) -> bool:
     return entry.manifest is not None and entry.manifest.kind == "steps"
 
 
-def _tagged(snapshot: Snapshot, tag: str) -> bool:
-    return any(tag in entry.options.tags and not entry.options.hidden for entry in snapshot.entries.values())
+def _tagged(snapshot: Snapshot, tag: str, caller: Caller) -> bool:
+    tagged = (each for each in snapshot.entries.values() if tag in each.options.tags)
+    return any(not each.options.hidden and caller.may("read", each.name) for each in tagged)
 
 
 _DEPLOYING = frozenset(

@@ -9,9 +9,10 @@ from typing import Any, cast
 import orjson
 from starlette.requests import Request
 
+from ...access import sight
 from ...catalog import Serving
 from ...errors import NotFound
-from ...models import Json, Run
+from ...models import Caller, Json, Run
 from ...server import Server
 from ..callers import caller_of
 from ..listening import Listening, listen
@@ -55,10 +56,11 @@ async def ask(server: Server, request: Request, model: object, body: Json) -> Li
     """Begin the chat; it ends with the connection. Raises `Refused` for what is no model."""
     if not isinstance(model, str) or not model:
         raise Refused(400, "`model` must name a pipeline. GET /v1/models lists them.", "model")
-    entry, version = await found(server, model)
+    caller = caller_of(request, "openai")
+    entry, version = await found(server, caller, model)
     begin = partial(
         server.runs.start,
-        caller_of(request, "openai"),
+        caller,
         entry.name,
         body,
         verb="chat",
@@ -68,16 +70,17 @@ async def ask(server: Server, request: Request, model: object, body: Json) -> Li
     return await listen(server.runs, request, begin)
 
 
-async def found(server: Server, model: str) -> tuple[Serving, int | None]:
+async def found(server: Server, caller: Caller, model: str) -> tuple[Serving, int | None]:
     """The pipeline that a model's name stands for, and the version it asks for: `name`, or `name@3`.
 
-    Raises `Refused` if there is none, or if it takes no chats.
+    Raises `Refused` if there is none that the caller may run, or if it takes no chats.
     """
     name, at, number = model.partition("@")
     if at and not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise unknown_model(model)
     version = int(number) if number else None
     try:
+        sight.check(caller, "run", name)
         entry = await server.catalog.find(name, version)
     except NotFound:
         raise unknown_model(model) from None

@@ -45,7 +45,7 @@ class Files:
         if len(files) != 1:
             raise Refused(400, "The form must have one `file`.", "file")
         inputs = asked(files[0], form.texts.get("purpose", [PURPOSE])[-1])
-        name = await self._keeper(form.texts.get("model", [""])[-1])
+        name = await self._keeper(request, form.texts.get("model", [""])[-1])
         client = client_of(request, self._server.settings.shared_headers)
         client = client.model_copy(update={"uploads": {files[0].address: files[0]}})
         start = partial(self._server.runs.start, caller_of(request, "openai"), name, inputs)
@@ -56,12 +56,13 @@ class Files:
         size = files[0].path.stat().st_size
         return as_json(shown(heard.run, size), headers={RUN_ID: heard.run.id})
 
-    async def _keeper(self, wanted: str) -> str:
+    async def _keeper(self, request: Request, wanted: str) -> str:
         """The pipeline that keeps files, or the first of them by name. Raises `Refused` if there is none."""
-        entries = (await self._server.catalog.ready()).entries
-        keepers = [
+        entries, may = (await self._server.catalog.ready()).entries, caller_of(request, "openai").may
+        keeping = (
             name for name, each in entries.items() if each.manifest and "upload" in each.manifest.verbs
-        ]
+        )
+        keepers = [name for name in keeping if may("run", name)]
         if wanted and wanted not in keepers:
             raise unknown_model(wanted, "keeps no files")
         if not keepers:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from ...catalog import Entry
 from ...models import Json
 from ...server import Server
+from ..callers import caller_of
 from ..operations import as_json
 from .asking import found
 
@@ -23,14 +24,16 @@ class Models:
     async def list(self, request: Request) -> Response:
         """Every pipeline that takes chats, sorted by name."""
         snapshot = await self._server.catalog.ready()
-        listed = [
+        may = caller_of(request, "openai").may
+        chats = (
             each for each in snapshot.entries.values() if each.manifest and "chat" in each.manifest.verbs
-        ]
+        )
+        listed = [each for each in chats if may("run", each.name)]
         return as_json({"object": "list", "data": [*map(model, listed)]})
 
     async def one(self, request: Request) -> Response:
         """One of them, by its name."""
-        entry, _ = await found(self._server, request.path_params["model"])
+        entry, _ = await found(self._server, caller_of(request, "openai"), request.path_params["model"])
         return as_json(model(entry))
 
 

@@ -11,6 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...access import sight
 from ...errors import NotFound, Unavailable
 from ...pipelines.diagrams import ADDRESS, MERMAID
 from ...runs import ignore
@@ -24,6 +25,7 @@ def operation(server: Server) -> Operation:
 
     async def draw(request: Request) -> Response:
         name: str = request.path_params["name"]
+        sight.check(caller_of(request, "rest"), "read", name)
         uri = ADDRESS.uri(name=name)
         entry = await server.catalog.find(name)
         if all(resource["uri"] != uri for resource in entry.published[0]):

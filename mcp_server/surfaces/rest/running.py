@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...access import sight
 from ...catalog import Serving, Stage
 from ...models import Json, Upload
 from ...server import Server
@@ -72,7 +73,9 @@ class Running:
     async def run(self, request: Request) -> Response:
         """Run to the end; the run stops when its client leaves, unless it lasts (`soft_deadline`)."""
         version, stage = bodies.wanted_version(request), bodies.wanted_stage(request)
-        entry = await self._server.catalog.find(request.path_params["name"], version, stage)
+        name: str = request.path_params["name"]
+        sight.check(caller_of(request, "rest"), "run", name)
+        entry = await self._server.catalog.find(name, version, stage)
         form = wanted_form(request, entry)
         heard = await self._begun(request, entry, form, {"version": version, "stage": stage})
         if form == "events":

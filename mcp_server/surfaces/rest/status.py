@@ -5,9 +5,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...access import sight
 from ...models import Json, Status
 from ...server import Server
 from .. import Surface
+from ..callers import caller_of
 from ..operations import OBJECT, TEXT, TEXTS, Operation, as_json, gives, mounted
 
 STATUS = gives(status=TEXT, pipeline=TEXT, state=TEXT, version=TEXT, error=TEXT)
@@ -22,13 +24,14 @@ def operations(server: Server) -> tuple[Operation, ...]:
     """The routes of the slim surface."""
 
     async def everything(request: Request) -> Response:
-        details = server.catalog.statuses()
+        caller = caller_of(request, "rest")
+        details = [each for each in server.catalog.statuses() if caller.may("read", each.name)]
         serving = [each.name for each in details if each.status == "running"]
         known = {"status": "Up!", "pipelines": serving, "details": list(map(dumped, details))}
         return as_json(known | unrecorded(server) | untold(server))
 
     async def one(request: Request) -> Response:
-        found = server.catalog.status(request.path_params["name"])
+        found = seen(server, request)
         up = "Up!" if found.status == "running" else found.status
         details = dumped(found.model_copy(update={"status": up}))
         return as_json({"status": up, "pipeline": details.pop("name"), "state": found.status} | details)
@@ -44,10 +47,17 @@ def detailed(server: Server) -> Operation:
     """The status of one pipeline with all that is known, as the older Hayhooks page has it."""
 
     async def details(request: Request) -> Response:
-        return as_json(dumped(server.catalog.status(request.path_params["name"])))
+        return as_json(dumped(seen(server, request)))
 
     known = gives(name=TEXT, status=TEXT, version=TEXT, uptime={"type": "number"}, error=TEXT)
     return Operation("GET", "/pipelines/{name}/status", details, "Everything about a pipeline", answer=known)
+
+
+def seen(server: Server, request: Request) -> Status:
+    """The status of the pipeline that the address names. Raises `NotFound`."""
+    name: str = request.path_params["name"]
+    sight.check(caller_of(request, "rest"), "read", name)
+    return server.catalog.status(name)
 
 
 def unrecorded(server: Server) -> Json:
