@@ -67,7 +67,6 @@ async def test_calls_in_flight_are_answered_on_every_transport(folder: Path, lon
             assert answers == [{"result": str(n)} for n in range(IN_FLIGHT)]
             answered += len(answers)
             assert await asyncio.wait_for(served.process.wait(), PATIENCE) == 0
-            stack.pop_all()  # they have lost their server
     print("answered", answered, "of", TIMES[long] * IN_FLIGHT)
 
 
@@ -97,7 +96,7 @@ async def test_it_ends_in_time_whatever_clients_and_pipelines_do(folder: Path, l
         taken = time.monotonic() - since
     print("ended after", taken, "with", status)
     assert status == 0
-    assert taken + 0.2 >= DRAIN and taken < DRAIN + (2 if long else 6)  # the promise is of a quiet machine
+    assert taken + 0.2 >= DRAIN and taken < DRAIN + (2 if long else 10)  # the promise is of a quiet machine
 
 
 async def test_a_call_in_flight_may_ask_its_client_while_the_server_stops(folder: Path) -> None:
