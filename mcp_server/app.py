@@ -94,6 +94,7 @@ def create_app(settings: Settings | None = None) -> App:
             guard(server),
             authentication(server),
             Middleware(RateLimits, rates=server.rates),
+            *(Middleware(each.express) for each in surfaces if each.express),
         ],
         exception_handlers={
             ServerError: errors.answer_refusal,

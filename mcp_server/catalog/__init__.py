@@ -20,7 +20,7 @@ from .background import Background
 from .board import Board, Subscription
 from .choosing import Choosing
 from .deployments import Deployment
-from .entries import Entry, Serving, Snapshot
+from .entries import Entry, Serving, Snapshot, serving
 from .folder import read
 from .isolating import provenance
 from .keeper import Keeper, Told
@@ -78,11 +78,20 @@ class Catalog:
         """True once the folder was read and no pipeline is at its first load."""
         return self._board.started and all(entry.state != "loading" for entry in self._entries())
 
+    @property
+    def known(self) -> bool:
+        """True once every tool is known."""
+        return self._board.started and not any(map(_unknown, self._entries()))
+
     async def ready(self, within: float = 8.0) -> Snapshot:
         """Wait until every tool is known, at most `within` seconds; with cached schemas that is at once."""
         with anyio.move_on_after(within):
-            await self._board.until(lambda: self._board.started and not any(map(_unknown, self._entries())))
+            await self._board.until(lambda: self.known)
         return self.snapshot
+
+    def production(self, name: str) -> Serving | None:
+        """What `find` would give at once; None if it has to choose, to wait or to refuse."""
+        return None if name in self.snapshot.staged else serving(self.snapshot.entries.get(name))
 
     async def find(
         self,
@@ -99,10 +108,7 @@ class Catalog:
         """
         if beside := await self._choosing.chosen(name, version, stage, caller):
             return beside
-        entry = self.snapshot.entries.get(name)
-        if isinstance(entry, Serving) and entry.serves and entry.version.manifest:
-            return entry
-        return await self._find_later(name)
+        return serving(self.snapshot.entries.get(name)) or await self._find_later(name)
 
     async def deploy(
         self,

@@ -36,7 +36,7 @@ class Entry:
         """None only as long as nothing of this name has ever loaded."""
         return self.deployment.version
 
-    @property
+    @cached_property
     def options(self) -> Options:
         return self.deployment.options
 
@@ -65,12 +65,12 @@ class Entry:
         """What clients would refuse or cut of its tool."""
         return lint.warnings(self.manifest.tool) if self.manifest and not self.options.hidden else ()
 
-    @property
+    @cached_property
     def serves(self) -> bool:
         """True if a call may be sent to it; it waits for a host that is still loading."""
         return self.version is not None and self.state in ("running", "loading")
 
-    @property
+    @cached_property
     def manifest(self) -> Manifest | None:
         """What is known of it while it serves."""
         return self.version.manifest if self.version and self.serves else None
@@ -182,3 +182,8 @@ def entry(
     """How a deployment is doing."""
     made = Serving if deployment.version else Entry
     return made(deployment, state, problem, since)
+
+
+def serving(found: Entry | None) -> Serving | None:
+    """The entry if it can be called now, and not only later."""
+    return found if isinstance(found, Serving) and found.manifest is not None else None

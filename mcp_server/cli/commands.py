@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from ..errors import ServerError
 from ..settings import Settings, given
 from ..telemetry import lines
-from . import listener, pipelines, places, posture, setup
+from . import garbage, listener, pipelines, places, posture, setup
 from .audit import audit
 from .importing import importing
 from .keys import keys
@@ -76,6 +76,7 @@ def run(folder: str | None, stdio: bool, directory: str | None, as_json: bool, *
         serving.serve(settings)
     else:
         posture.check(settings)
+        garbage.starting()
         listening = listener.listen(settings.host, settings.port)  # first: clients queue while we import
         with importing():
             from . import http as serving

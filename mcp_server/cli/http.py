@@ -22,7 +22,7 @@ from ..app import create_app
 from ..errors import Outdated
 from ..proxies import Trusted
 from ..settings import Settings
-from . import banner
+from . import banner, garbage
 from .connections import Connections
 from .leaving import end_within
 from .protocol import Connection
@@ -98,6 +98,7 @@ class Front(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
+        garbage.started()
         self._telling = asyncio.create_task(self._tell())
         self._checking = asyncio.create_task(self._stop_if_outdated())
         if sys.platform != "win32":

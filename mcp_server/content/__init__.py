@@ -27,6 +27,8 @@ from .media import InnerBlock, wire_block
 _LONGEST_FAILURE = 4096  # bytes; clients cut errors at about 11 000 characters
 _CUT = " … (cut)"
 _RESULT = b'{"result":'
+EMPTY = Result(content=b"[]")
+"""A result that is copied: what it gets was made here, and needs no validating."""
 
 
 def render(value: object) -> Result:
@@ -107,7 +109,8 @@ def _said(text: str) -> Result:
     """A string, escaped once: it may be 100 MB."""
     structured = dump({"result": text})
     escaped = memoryview(structured)[len(_RESULT) : -1]
-    return Result(content=b"".join((b'[{"type":"text","text":', escaped, b"}]")), structured=structured)
+    content = b"".join((b'[{"type":"text","text":', escaped, b"}]"))
+    return EMPTY.model_copy(update={"content": content, "structured": structured})
 
 
 def _text(text: str) -> Json:

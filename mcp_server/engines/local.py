@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
@@ -115,12 +116,11 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
         """Run on the loop or in a thread; events arrive in order, then the result."""
         if broken := await self.ready(place):
             return broken
-        news: asyncio.Queue[Event | Result] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        call = self._bench.start(place.pipeline, run, lambda event: push(loop, news, event))
-        call.when_ended(news.put_nowait)
+        news = News(asyncio.get_running_loop())
+        call = self._bench.start(place.pipeline, run, news.tell)
+        call.when_ended(news.put)
         try:
-            while not isinstance(item := await news.get(), Result):
+            while not isinstance(item := await news.next(), Result):
                 answers = await emit(item)
                 if isinstance(item, Question):
                     call.answer(item.number, answers or {})
@@ -153,6 +153,27 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
             self.settle(place, loaded if isinstance(loaded, Problem) else loaded.manifest)
 
 
-def push(loop: asyncio.AbstractEventLoop, news: asyncio.Queue[Event | Result], event: Event) -> None:
-    """Queue an event from any thread."""
-    loop.call_soon_threadsafe(news.put_nowait, event)
+class News:
+    """What comes of one call, in order: events from any thread, then the result."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._items: deque[Event | Result] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def tell(self, event: Event) -> None:
+        """Put an event from any thread."""
+        self._loop.call_soon_threadsafe(self.put, event)
+
+    def put(self, item: Event | Result) -> None:
+        """Add an item, on the loop."""
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self) -> Event | Result:
+        """The oldest item, once there is one; one waits at a time."""
+        while not self._items:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._items.popleft()

@@ -116,7 +116,8 @@ class PlacesGeneration(ABC, Generic[P]):
 
     async def ready(self, place: P) -> Result | None:
         """Wait until its loading has ended; a failure if it does not serve."""
-        await place.known.wait()
+        if not place.known.is_set():
+            await place.known.wait()
         if isinstance(place.outcome, Problem):
             return failure(f"The pipeline {place.name} does not serve. {place.outcome}")
         return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -40,3 +41,14 @@ class Noun(BaseModel):
     """Base of every value: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same with other values, which are not validated: pydantic's, at a quarter of the cost."""
+        if deep or update is None:
+            return super().model_copy(update=update, deep=deep)
+        made = object.__new__(type(self))
+        object.__setattr__(made, "__dict__", {**self.__dict__, **update})
+        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__.union(update))
+        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made

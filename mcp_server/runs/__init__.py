@@ -106,12 +106,12 @@ class Runs:
         `Unavailable` for one that does not serve, is full or only fails, `Conflict` for a key used elsewhere.
         """
         check(caller, verb, name)
-        entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
+        entry = self._catalog.production(name) if version is None and stage is None else None
+        entry = entry or await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
         if verb == "call":
             entry.check(inputs)
         about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}
-        run = made(entry.version, caller, inputs, bounded(timeout, entry.version, self._settings))
-        run = run.model_copy(update=about)
+        run = made(entry.version, caller, inputs, bounded(timeout, entry.version, self._settings), **about)
         recording = entry.options.record or self._settings.record
         lasts = detached or key is not None
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)

@@ -66,9 +66,9 @@ class Live:
         self._answers: asyncio.Future[Answers] | None = None
         self._given: Answers = {}
         self._news = asyncio.Event()
+        self._told: list[Callable[[Live], None]] = []
         self._task = asyncio.create_task(self._go(work, seal))
-        self._task.add_done_callback(lambda _: self._news.set())
-        self._task.add_done_callback(lambda _: self.trail.end())
+        self._task.add_done_callback(self._over)
 
     async def next(self) -> Question | None:
         """Wait for a question that its listener does not answer, or for the end: None, and `run` has ended.
@@ -125,8 +125,11 @@ class Live:
         self.changed = time.time()
 
     def when_ended(self, tell: Callable[[Live], None]) -> None:
-        """Have `tell` called with this run once it has ended."""
-        self._task.add_done_callback(lambda _: tell(self))
+        """Have `tell` called with this run once it has ended, soon if it has."""
+        if self._task.done():
+            asyncio.get_running_loop().call_soon(tell, self)
+        else:
+            self._told.append(tell)
 
     async def end(self) -> None:
         """Wait for the end. Cancelling this wait stops nothing."""
@@ -142,6 +145,13 @@ class Live:
         """Stop the work because the server ends: the run has failed, and says so."""
         self._interrupted = True
         self.cancel()
+
+    def _over(self, _: object) -> None:
+        self._news.set()
+        self.trail.end()
+        for tell in self._told:
+            tell(self)
+        self._told.clear()
 
     async def _go(self, work: Work, seal: Seal) -> None:
         try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from ..access import sight
 from ..models import Caller, Json, Run, Verb, Version
 from ..settings import Settings
 from ..store.changes import new_id
 
+BLANK = Run(id="", pipeline="", version=0, digest="", inputs={}, timeout=0.0)
+"""A run that is copied: what it gets is known to fit, and validating it again costs more than the rest."""
 READS: frozenset[Verb] = frozenset({"read", "prompt", "complete"})
 """The verbs that show what a pipeline publishes."""
 
@@ -16,16 +20,20 @@ def check(caller: Caller, verb: Verb, pipeline: str) -> None:
     sight.check(caller, "read" if verb in READS else "run", pipeline)
 
 
-def made(version: Version, caller: Caller, inputs: Json, timeout: float) -> Run:
-    """A new run of this version; `timeout` is in seconds."""
-    return Run(
-        id=new_id(),
-        pipeline=version.pipeline,
-        version=version.number,
-        digest=version.digest,
-        inputs=inputs,
-        caller=caller,
-        timeout=timeout,
+def made(version: Version, caller: Caller, inputs: Json, timeout: float, **about: object) -> Run:
+    """A new run of this version; `timeout` is in seconds, `about` are further fields."""
+    return BLANK.model_copy(
+        update={
+            "id": new_id(),
+            "pipeline": version.pipeline,
+            "version": version.number,
+            "digest": version.digest,
+            "inputs": inputs,
+            "caller": caller,
+            "timeout": timeout,
+            "started": time.time(),
+            **about,
+        }
     )
 
 

@@ -41,7 +41,7 @@ class Trail:
     def end(self) -> None:
         """Nothing more will come."""
         self._over = True
-        self._wake()
+        self._news.set()
 
     async def follow(self, after: int, silence: float) -> AsyncGenerator[tuple[int, Event] | None]:
         """The events after that number: those that are kept, then as they come, until the end.

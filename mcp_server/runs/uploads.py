@@ -22,6 +22,7 @@ LOCK = "lock"
 REFUSED = "Files cannot be stored now: the disk refuses."
 ALL = 2**40
 """Bytes: more than any artifact has."""
+BEGIN = "run://"
 ADDRESS = re.compile(r"run://[0-9a-f]+/artifacts/")
 Read = Callable[[Caller, str, int], Awaitable[Part]]
 
@@ -92,6 +93,8 @@ class Supplied:
 
     async def run(self, run: Run, emit: Emit) -> Result:
         """See `Engine.run`."""
+        if not may_hold(run.inputs):
+            return await self._engine.run(run, emit)
         addresses = [each for each in texts_in(run.inputs) if ADDRESS.match(each)]
         if not addresses:
             return await self._engine.run(run, emit)
@@ -117,6 +120,17 @@ class Supplied:
         except OSError as error:
             raise Unavailable(REFUSED) from error
         return Upload(name=artifact.name, mime_type=artifact.mime_type, path=path, address=address)
+
+
+def may_hold(inputs: Json) -> bool:
+    """True unless no argument can stand for an artifact, which is known of most calls at a glance."""
+    for value in inputs.values():
+        if type(value) is str:
+            if value.startswith(BEGIN):
+                return True
+        elif isinstance(value, dict | list):
+            return True
+    return False
 
 
 def texts_in(inputs: Json) -> Iterator[str]:

@@ -49,6 +49,9 @@ class Serving(Section):
     toolsets: Names = Field(
         (), description="Toolsets that /mcp, /sse and stdio serve: tags, separated by commas. Default: all."
     )
+    express: bool = Field(
+        True, description="Answer plain calls and lists over HTTP by a shorter way than the MCP SDK's."
+    )
     partial_results: bool = Field(
         False, description="Send streamed text as partial results to clients that ask so; an experiment."
     )

@@ -36,7 +36,8 @@ class Conductor:
 
     def _goes_in_steps(self, name: str) -> bool:
         entry = self._catalog.snapshot.entries.get(name)
-        return entry is not None and entry.manifest is not None and entry.manifest.kind == "steps"
+        manifest = entry.manifest if entry else None
+        return manifest is not None and manifest.kind == "steps"
 
     async def _conduct(self, run: Run, emit: Emit) -> Result:
         walk = await self._stepwise.start(run.caller, run.pipeline, run.inputs, run.version)

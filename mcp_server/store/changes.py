@@ -104,12 +104,12 @@ def changed(run: Run, record: Recording, instance: str, life: float | None = Non
     whole = record in ("full", "steps")
     if run.verb not in {*CALLS, "batch"} or (record == "none" and run.key is None):
         return RunChange(None, count)
-    kept = run.result.artifacts if run.result and whole else ()
-    row = _row(run, record, instance)._replace(expires=run.started + life if life else None)
-    return RunChange(row, count, tuple(each for each in kept if each.content))
+    kept = run.result.artifacts if run.result is not None and whole else ()
+    row = _row(run, record, instance, run.started + life if life else None)
+    return RunChange(row, count, tuple(each for each in kept if each.content) if kept else ())
 
 
-def _row(run: Run, record: Recording, instance: str) -> RunRow:
+def _row(run: Run, record: Recording, instance: str, expires: float | None) -> RunRow:
     full = record in ("full", "steps")
     inputs = packed(run.inputs) if full else None
     result = run.result if full or run.key else None
@@ -146,7 +146,7 @@ def _row(run: Run, record: Recording, instance: str) -> RunRow:
         run.continues,
         packed(run.events) if full and run.events else None,
         packed(run.question.model_dump(mode="json")) if full and run.question else None,
-        None,
+        expires,
     )
 
 

@@ -17,16 +17,14 @@ from .run_tables import counters
 
 def add(connection: Connection, counts: Sequence[Count]) -> None:
     """Count these calls."""
-    slots: dict[tuple[str, int, int, int], Slot] = {}
+    found: dict[tuple[str, int, int, int], list[Count]] = {}
     for each in counts:
-        key = each[:4]
-        before = slots.get(key, Slot(*key, 0, 0, 0.0))
-        slots[key] = before._replace(
-            total=before.total + 1, failed=before.failed + each.failed, seconds=before.seconds + each.seconds
-        )
+        found.setdefault(each[:4], []).append(each)
     statement = addition("%s" if is_postgresql(connection) else "?")
-    for key in sorted(slots):  # sorted, so that two servers never wait for each other in a ring
-        connection.exec_driver_sql(statement, tuple(slots[key]))
+    for key in sorted(found):  # sorted, so that two servers never wait for each other in a ring
+        same = found[key]
+        added = (len(same), sum(each.failed for each in same), sum(each.seconds for each in same))
+        connection.exec_driver_sql(statement, (*key, *added))
 
 
 class Slot(NamedTuple):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 if TYPE_CHECKING:
     from .operations import Operation
@@ -34,3 +35,5 @@ class Surface:
     """How many calls are in flight that no open request shows."""
     operations: Sequence[Operation] = ()
     """What OpenAPI is to tell of its routes."""
+    express: Callable[[ASGIApp], ASGIApp] | None = None
+    """Middleware that answers some requests before they are routed."""

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-START = 60.0
+START = 240.0
 """Seconds a server may take until it answers."""
 LOOK = 0.005
 

@@ -53,6 +53,11 @@ class Client:
             line.close()
         return self
 
+    @property
+    def is_open(self) -> bool:
+        """True if it has a session, or needs none."""
+        return self.era == MODERN or "Mcp-Session-Id" in self._headers
+
     async def _initialize(self, line: Line) -> None:
         params = {"protocolVersion": self.era, "capabilities": {}, "clientInfo": CLIENT}
         answer = await line.ask(self.message(0, "initialize", params))

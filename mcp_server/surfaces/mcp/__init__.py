@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,9 @@ from ...server import Server
 from .. import Surface
 from ..operations import routes as paths
 from .discovery import operations
+from .door import Flights
 from .http import StreamableHttp, routes
+from .lane import Express, Lane
 from .protocol import ProtocolServer
 from .sse import Sse
 from .stdio import serve_stdio
@@ -32,5 +35,9 @@ def surface(server: Server) -> Surface:
             finally:
                 protocol.changes.close()
 
-    own = [*paths(operations(server, protocol.tools)), *routes(protocol, streamable, sse)]
-    return Surface(own, lifespan, protocol.changes.close, sse.calls)
+    flights: Flights = {}
+    own = routes(protocol, streamable, sse, flights, paths(operations(server, protocol.tools)))
+    lane = Lane(server, protocol, flights, streamable)
+    fast = server.settings.express and not server.settings.otlp_endpoint  # the SDK makes the spans
+    express = functools.partial(Express, lane=lane) if fast else None
+    return Surface(own, lifespan, protocol.changes.close, sse.calls, express=express)

@@ -65,6 +65,8 @@ class Changes:
         """`quota` is of the streams that clients hold open."""
         self._listening = Streams(quota)
         self._sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
+        self._subscribed = False
+        """True once a session has subscribed to anything."""
         self._streams: set[str] = set()
         """Ids of the HTTP sessions that hold a stream open."""
         self._updated: dict[str, None] = {}
@@ -101,6 +103,11 @@ class Changes:
             self._updated[uri] = None
             self._news.set()
 
+    @property
+    def followed(self) -> bool:
+        """True if anybody may follow a resource: a stream is open, or a session has subscribed to one."""
+        return self._listening.open or self._subscribed
+
     def admit(self, request: Request) -> None:
         """Tell this request's handshake-era session from now on, until it closes."""
         session = connection(request)
@@ -113,6 +120,7 @@ class Changes:
         if session := self._sessions.get(connection(request)):
             check_count(len(session.uris) + 1)
             session.uris.add(uri)
+            self._subscribed = True
 
     def unsubscribe(self, request: Request, uri: str) -> None:
         """Tell it no more; nothing happens if it was not told."""

@@ -9,7 +9,6 @@ from typing import Any, cast
 import mcp_types as types
 import orjson
 from mcp.shared.dispatcher import coerce_request_id
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +28,10 @@ ID_LIMIT = 256
 
 Flight = tuple[str, str, types.RequestId]
 """A caller's name, a session id, and the id of a request in it; 7 and "7" are one, as they are to the SDK."""
+
+
+Flights = dict[Flight, object]
+"""The requests that are being served, each with what stands for its being served."""
 
 
 def never(caller: str, session: str, request_id: types.RequestId) -> bool:
@@ -53,13 +56,15 @@ class Door:
         server: Server,
         in_flight: Callable[[str, str, types.RequestId], bool] = never,
         judge: Callable[[Scope, Json], Response | None] = welcome,
+        flights: Flights | None = None,
     ) -> None:
-        """`judge` may refuse a message that is well formed."""
+        """`judge` may refuse a message that is well formed; `flights` are those that are being served, if
+        others serve some, too."""
         self._app = app
         self._server = server
         self._judge = judge
         self._in_flight = in_flight
-        self._flights: dict[Flight, object] = {}
+        self._flights: Flights = {} if flights is None else flights
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = stripped(scope)
@@ -69,7 +74,8 @@ class Door:
             except HTTPException as error:
                 await refusal(error.status_code, error.detail, headers=error.headers)(scope, receive, send)
             else:
-                await self._post(body, scope, replay(body, receive), in_terms(send))
+                whole: Message = {"type": "http.request", "body": body, "more_body": False}
+                await self._post(body, scope, replay(whole, receive), in_terms(send))
         else:
             await self._app(scope, receive, send)
 
@@ -108,21 +114,26 @@ class Door:
     @staticmethod
     def _flight(scope: Scope, message: Json) -> Flight | None:
         """The request to keep apart from others: only those of handshake-era sessions share ids."""
-        session = Headers(scope=scope).get("mcp-session-id")
-        if not session or not is_request(message):
+        if not is_request(message):
             return None
-        return scope["state"]["caller"].name, session, coerce_request_id(message["id"])
+        session = next((value for name, value in scope["headers"] if name == b"mcp-session-id"), b"")
+        if not session:
+            return None
+        return scope["state"]["caller"].name, session.decode("latin-1"), coerce_request_id(message["id"])
 
 
 def stripped(scope: Scope) -> Scope:
     """The scope without blanks around header values, which are no part of them (RFC 9110 section 5.5)."""
-    headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-    return {**scope, "headers": headers}
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    return {**scope, "headers": [(name, value.strip(b" \t")) for name, value in headers]}
 
 
 async def read(receive: Receive) -> bytes:
     """The whole body; what came of it if the client left."""
-    body = bytearray()
+    event = await receive()
+    if not event.get("more_body", False):
+        return event.get("body", b"")
+    body = bytearray(event.get("body", b""))
     while True:
         event = await receive()
         body += event.get("body", b"")
@@ -130,12 +141,12 @@ async def read(receive: Receive) -> bytes:
             return bytes(body)
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once more, then whatever follows."""
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def replay(first: Message, receive: Receive) -> Receive:
+    """A `receive` that gives a message once more, then whatever follows."""
+    waiting = [first]
 
     async def again() -> Message:
-        return first.pop() if first else await receive()
+        return waiting.pop() if waiting else await receive()
 
     return again
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ...errors import NotFound, Unavailable
 from ..quotas import owner_of
-from .door import Door, refusal, unavailable
+from .door import Door, Flights, refusal, unavailable
+from .eras import admits
 from .events import SessionEvents, announces
 from .protocol import ProtocolServer
 from .sessions import Room, Session, owned
@@ -124,6 +125,13 @@ class StreamableHttp:
         events = self._sessions and self._sessions.of(caller, session)
         return events is not None and events.in_flight(request_id)
 
+    def admits(self, session: str, scope: Scope) -> bool:
+        """True if this request belongs to an open session, which then counts as used."""
+        if self._sessions is None or not admits(self._sessions, session, scope):
+            return False
+        self._sessions.hear(session)
+        return True
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._sessions is None:
             raise Unavailable("The server is not running: its lifespan was not entered.")
@@ -180,14 +188,25 @@ class ToolsetDoor:
         await self._door(scope, receive, send)
 
 
-def routes(protocol: ProtocolServer, streamable: StreamableHttp, sse: Sse) -> list[BaseRoute]:
-    """Every path of the protocol; `/mcp` with and without a slash, because a redirect breaks clients."""
+def routes(
+    protocol: ProtocolServer,
+    streamable: StreamableHttp,
+    sse: Sse,
+    flights: Flights,
+    beside: Sequence[BaseRoute],
+) -> list[BaseRoute]:
+    """Every path of the protocol; `/mcp` with and without a slash, because a redirect breaks clients.
+
+    `flights` are the requests that are being served, `beside` other routes below `/mcp`. The paths that are
+    asked for most come first.
+    """
     server = protocol.server
-    door = Door(streamable, server, streamable.in_flight, stepping_up)
+    door = Door(streamable, server, streamable.in_flight, stepping_up, flights)
     toolset = ToolsetDoor(protocol, door)
     return [
         Route("/mcp", door),
         Route("/mcp/", door),
+        *beside,
         Route("/mcp/{toolset}", toolset),
         Route("/mcp/{toolset}/", toolset),
         Route("/sse", sse),

@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
 import mcp_types as types
 from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.caching import CacheHint
+from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.lowlevel import Server as LowLevelServer
@@ -32,7 +34,7 @@ from ..quotas import Quota
 from .cards import RUN, Cards
 from .changes import Changes
 from .completions import Completions
-from .eras import Request, by_era
+from .eras import Request, by_era, connection
 from .measuring import Measuring
 from .partial import note_capability
 from .prompts import Prompts
@@ -74,6 +76,8 @@ class ProtocolServer(LowLevelServer[Any]):
         self.settings = server.settings
         self.streams = Quota("streams", self.settings.max_streams, self.settings.max_streams_per_caller)
         self.changes = Changes(self.streams)
+        self.connections: WeakValueDictionary[str, Connection] = WeakValueDictionary()
+        """The sessions over HTTP that have begun, by their ids."""
         self._catalog = server.catalog
         server.runs.turned = self._turned
         server.runs.noticed = self.changes.announce
@@ -158,13 +162,17 @@ class ProtocolServer(LowLevelServer[Any]):
         return name in self._catalog.snapshot.entries or any(tool["name"] == name for tool in TOOLS)
 
     def _turned(self, run: str) -> None:
-        self.changes.updated(RUN.uri(run_id=run))
+        if self.changes.followed:
+            self.changes.updated(RUN.uri(run_id=run))
 
     async def _admit(self, ctx: Request, call_next: CallNext) -> HandlerResult:
         if ctx.method == "initialize":
             note_capability(ctx)
         elif ctx.method == "notifications/initialized":
             self.changes.admit(ctx)
+            session = connection(ctx)
+            if session.session_id is not None:
+                self.connections[session.session_id] = session
         return await call_next(ctx)
 
 

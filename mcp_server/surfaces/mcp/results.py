@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 import orjson
+from mcp_types.methods import serialize_server_result
+from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
 from ...errors import Limited, Overloaded, ServerError
 from ...models import Json, Run
 from ...models.meta import RETRY_AFTER, RUN
 
+TEXT = b'[{"type":"text","text":"'
+
 
 def joined(run: Run) -> Json:
     """The result of a run, as the host rendered it."""
     assert run.result is not None, "an ended run has a result"
-    about = told(run) | ({"partial": True} if run.result.partial else {})
-    about |= {"cached": True} if run.cached else {}
     result: Json = {
         "content": blocks(run),
         "isError": run.result.is_error,
-        "_meta": {RUN: about},
+        "_meta": {RUN: about_of(run)},
         "resultType": "complete",
     }
     if run.result.structured is not None:
         result["structuredContent"] = orjson.loads(run.result.structured)
     return result
+
+
+def bytes_of(run: Run, stamp: bytes | None) -> bytes:
+    """The same as JSON, without parsing what the host rendered. `stamp` is what the SDK adds to `_meta` in
+    the modern era; None in a session, where results have no `resultType`."""
+    assert run.result is not None, "an ended run has a result"
+    result = run.result
+    about = orjson.dumps({RUN: about_of(run)})[:-1]
+    return b"".join(
+        (
+            b'{"content":',
+            shaped(result.content),
+            b',"isError":true' if result.is_error else b',"isError":false',
+            b"" if result.structured is None else b',"structuredContent":' + result.structured,
+            b',"_meta":',
+            about,
+            b"}}" if stamp is None else b"," + stamp + b'},"resultType":"complete"}',
+        )
+    )
+
+
+def shaped(content: bytes) -> bytes:
+    """The content as the SDK lets it pass: of blocks that authors made themselves, what it knows."""
+    if content.startswith(TEXT) and content.find(b'"', len(TEXT)) == len(content) - len(b'"}]'):
+        return content  # one text without quotes in it, the most frequent
+    found = orjson.loads(content)
+    if all(block.keys() == {"type", "text"} for block in found):
+        return content
+    result = serialize_server_result("tools/call", LATEST_HANDSHAKE_VERSION, {"content": found})
+    return orjson.dumps(result["content"])
 
 
 def blocks(run: Run) -> list[Json]:
@@ -37,6 +69,12 @@ def unfinished(run: Run, text: str) -> Json:
     An error, because without one the structured content would have to fit the tool's output schema.
     """
     return failure(text) | {"_meta": {RUN: told(run)}}
+
+
+def about_of(run: Run) -> Json:
+    """What a result says of the run it comes from."""
+    about = told(run) | ({"partial": True} if run.result and run.result.partial else {})
+    return about | ({"cached": True} if run.cached else {})
 
 
 def told(run: Run) -> Json:

@@ -17,6 +17,7 @@ from ...server import Server
 from ..management.run_views import parked
 from . import session_tasks
 from .asking import answers_to, asked, can_be_asked, capabilities, pushed, question_of, run_of
+from .begun import begun_by
 from .eras import Request, is_modern
 from .measuring import carrier_of
 from .patience import EVER, Patience, handed
@@ -66,14 +67,15 @@ class Running:
         task = wants_task(request, params)
         async with reported(request, name, partial=self._server.settings.partial_results) as emit:
             listener = ignore if task else self._listener(request, params, emit)
-            if params.request_state is None:
-                client = self._client(request)
+            if begun := begun_by(request):
+                live = begun.take(listener)
+            elif params.request_state is None:
                 live = await self._server.runs.start(
                     caller,
                     name,
                     inputs,
                     verb=verb,
-                    client=client,
+                    client=self._client(request),
                     timeout=timeout,
                     listener=listener,
                     version=version,

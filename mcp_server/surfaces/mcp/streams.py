@@ -61,6 +61,11 @@ class Streams:
         return any(uri in stream.uris for stream in self._open)
 
     @property
+    def open(self) -> bool:
+        """True if there is any."""
+        return bool(self._open)
+
+    @property
     def followed(self) -> frozenset[str]:
         """All resources that streams follow."""
         return frozenset[str]().union(*(stream.uris for stream in self._open))

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import mcp_types as types
+import orjson
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 from starlette.requests import HTTPConnection
 
 from ...access import sight
 from ...access.table import TOOLS
-from ...catalog import Stage
+from ...catalog import Serving, Stage
 from ...errors import Invalid, NotFound, ServerError
 from ...models import Caller, Json, Options
 from ...models.meta import WAIT
@@ -23,6 +24,7 @@ from ..callers import caller_of
 from ..management import RUN_PIPELINE, Management
 from ..management.search_tools import chosen, missing
 from ..management.views import Invocation
+from .begun import begun_by
 from .eras import Request
 from .pages import page
 from .patience import patience_of
@@ -43,6 +45,8 @@ KEY = "haystack-mcp-server/idempotency-key"
 KEY_HEADER = "Idempotency-Key"
 """The same over HTTP, as other APIs have it."""
 KEY_LIMIT = 256
+HEADER = b'"x-mcp-header"'
+"""What a schema holds some of whose arguments are to be repeated in headers, which the SDK compares."""
 
 
 class Tools:
@@ -65,6 +69,8 @@ class Tools:
         """Call a tool. Raises `MCPError` for an unknown one; any other refusal is a result with `isError`."""
         toolset, arguments = self.toolset(request), params.arguments or {}
         try:
+            if begun := begun_by(request):
+                return await self._run(request, params, params.name, arguments, begun.options)
             if not self._manages(params.name, toolset, caller_of(request, "mcp")):
                 return await self._call_pipeline(request, params, toolset, arguments)
             if wants_task(request, params) and params.name != RUN_PIPELINE:
@@ -93,6 +99,16 @@ class Tools:
         """
         tool = self.toolsets.view(self.toolsets.named(None), Caller()).tools.get(name)
         return tool and tool["inputSchema"]
+
+    def plainly(self, name: str, toolset: Toolset) -> Serving | None:
+        """The pipeline whose tool any client can call here by its name alone; None if there is more to it."""
+        entry = self._catalog.snapshot.entries.get(name)
+        if not isinstance(entry, Serving) or not entry.serves or entry.manifest is None:
+            return None
+        managed = name in self._management and toolset.manages(name)
+        reached = toolset.reaches(entry.options) and entry.options.task != "required"
+        routed = HEADER in orjson.dumps(entry.manifest.tool["inputSchema"])
+        return None if managed or routed or not reached else entry
 
     async def _call_pipeline(
         self, request: Request, params: types.CallToolRequestParams, toolset: Toolset, arguments: Json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..harness import Bench, Finding
-from . import calls, large, search, start, store, streaming
+from . import calls, large, many, search, start, store, streaming
 
 Row = Callable[[Bench], Awaitable[list[Finding]]]
 ROWS: Mapping[str, Row] = {
@@ -14,5 +14,6 @@ ROWS: Mapping[str, Row] = {
     "streaming": streaming.measure,
     "search": search.measure,
     "start": start.measure,
+    "many": many.measure,
     "store": store.measure,
 }

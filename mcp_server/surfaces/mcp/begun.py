@@ -1,0 +1,99 @@
+"""A run that the express lane began, and the way of it to the SDK's handler should it not end at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from ...models import Answers, Emit, Event, Notice, Options, Question
+from ...runs import Live
+from .eras import Request
+
+KEY = "mcp_server.begun"
+"""Where the state of an HTTP request holds it."""
+PATIENCE = 5.0
+"""Seconds in which the SDK's handler takes it over, or nobody will."""
+
+
+class Begun:
+    """Made before its run, whose listener it is until a handler takes it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        """What the pipeline declares."""
+        self.cancelled = False
+        """True once the client cancelled its request."""
+        self._loop = asyncio.get_running_loop()
+        self._turned: asyncio.Future[None] = self._loop.create_future()
+        self._taken: asyncio.Future[Emit] | None = None
+        self._live: Live | None = None
+
+    async def wait(self, live: Live, within: float) -> None:
+        """Until the run ends or asks, its request is cancelled, or so many seconds are over.
+
+        Cancelling this wait stops the run.
+        """
+        self._live = live
+        live.when_ended(self._turn)
+        timer = self._loop.call_later(within, self._turn)
+        try:
+            await self._turned
+        except asyncio.CancelledError:
+            self._stop()
+            raise
+        finally:
+            timer.cancel()
+
+    async def hear(self, event: Event) -> Answers | None:
+        """What the run says: nobody asked to hear more than its questions, which wait for a handler."""
+        if not isinstance(event, Question | Notice):
+            return None
+        self._turn()
+        self._taken = self._taken or self._loop.create_future()
+        listener = await asyncio.shield(self._taken)
+        return await listener(event)
+
+    def cancel(self) -> None:
+        """The client cancels its request: the run stops."""
+        self.cancelled = True
+        self._stop()
+        self._turn()
+
+    def take(self, listener: Emit) -> Live:
+        """Listen to the run from here on, with what it asked already."""
+        assert self._live is not None, "handed over after it began"
+        self._live.listener = listener
+        self._taken = self._taken or self._loop.create_future()
+        self._taken.set_result(listener)
+        return self._live
+
+    def leave(self) -> None:
+        """It is handed over; should nobody take it, it stops."""
+        self._loop.call_later(PATIENCE, self._drop)
+
+    def _drop(self) -> None:
+        if self._taken is None or not self._taken.done():
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._live is not None and not self._live.lasting:
+            self._live.cancel()
+
+    def _turn(self, _: object = None) -> None:
+        if not self._turned.done():
+            self._turned.set_result(None)
+
+
+def hand_over(begun: Begun, scope: Scope) -> None:
+    """Let the handler of this request take the run."""
+    scope["state"][KEY] = begun
+    begun.leave()
+
+
+def begun_by(request: Request) -> Begun | None:
+    """The run that was begun for this request; None if there is none."""
+    http = request.request  # None over stdio
+    return cast(Begun | None, http.scope["state"].get(KEY)) if isinstance(http, HTTPConnection) else None
