@@ -18,7 +18,7 @@ class Bounding(Section):
     upload_limit: int = Field(100 * 1024 * 1024, ge=0, description="Bytes a form with files may have.")
     line_limit: int = Field(8 * 1024 * 1024, ge=1024, description="Bytes a line on stdin may have.")
     buffer_limit: int = Field(
-        32 * 1024 * 1024, ge=1024, description="Bytes that bodies, forms aside, may take up at once."
+        16 * 1024 * 1024, ge=1024, description="Bytes that bodies, forms aside, may take up at once."
     )
     header_limit: int = Field(64 * 1024, ge=1024, description="Bytes the headers of a request may have.")
     max_headers: int = Field(100, ge=16, description="Headers a request may have.")
