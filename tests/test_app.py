@@ -100,7 +100,8 @@ async def test_it_mounts_in_another_application(app: Starlette) -> None:
 async def test_the_protocol_can_be_started_again_after_it_stopped(settings: Settings) -> None:
     async with Server(settings) as server:
         surface = mcp.surface(server)
-        app = Starlette(routes=surface.routes, middleware=[Middleware(Authentication, access=server.access)])
+        knowing = Middleware(Authentication, access=server.access, denied=server.audit.denied)
+        app = Starlette(routes=surface.routes, middleware=[knowing])
         for _ in range(2):
             async with surface.lifespan(), reach(app) as client:
                 await assert_initializes(client, "/mcp")
