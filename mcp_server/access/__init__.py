@@ -105,6 +105,7 @@ class Access:
 
         A credential is ignored where none is needed. Raises `Denied` for one that nobody knows.
         """
+        await self.keyring.settled()
         if credential is not None:
             if is_near(scope) and token.fits(credential, self._state()):
                 return self.owner

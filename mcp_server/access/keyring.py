@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from ..errors import ServerError
+from ..errors import Outdated, ServerError
 from ..models import Caller
 from ..store.keys import Key, may_hold_keys
 from .denied import INVALID, Denied
@@ -31,7 +31,7 @@ POLL = 0.5
 """Seconds between two looks at what was changed."""
 LOOK = 1.0
 """Seconds before an unknown key makes the server look again."""
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds a request waits until the keys are known for the first time."""
 NAMED = "key:"
 """How the names of callers begin who have a key."""
@@ -68,6 +68,7 @@ class Keyring:
         self._loaded = anyio.Event()
         self._looked = 0.0
         self._stamp: object = None
+        self._fault = ""
         self._keys: Keys | None = None
         self._thread = CapacityLimiter(1)
         self._stack = AsyncExitStack()
@@ -89,14 +90,19 @@ class Keyring:
         """True as soon as there is a key, also a revoked one: nothing that is taken away opens the server."""
         return self._assumed if self._known is None else bool(self._known)
 
+    async def settled(self) -> None:
+        """Wait, within bounds, until it is known whether there are keys."""
+        if self._assumed and self._known is None:
+            with anyio.move_on_after(PATIENCE):
+                await self._loaded.wait()
+
     async def caller(self, credential: str, scope: Mapping[str, Any]) -> Caller | None:
         """Whose key it is; None for what is no key of ours. Raises `Denied` for one that is no good."""
         prefix, _, rest = credential.partition("_")
         identity, _, secret = rest.partition("_")
         if prefix != PREFIX or not secret:
             return None
-        with anyio.move_on_after(PATIENCE):
-            await self._loaded.wait()
+        await self.settled()
         if identity not in (self._known or {}):
             await self._look_again()
         key, caller = (self._known or {}).get(identity, (None, None))
@@ -113,8 +119,13 @@ class Keyring:
             if stamp != self._stamp:
                 self._know(await self._do(keys.all))
                 self._stamp = stamp
+            self._fault = ""
+        except Outdated:
+            pass  # history says so, and ends the server
         except ServerError as error:
-            log.warning("The keys could not be read: %s", error)
+            if str(error) != self._fault:
+                self._fault = str(error)
+                log.warning("The keys cannot be read: %s", error)
 
     def _know(self, keys: tuple[Key, ...]) -> None:
         self._known = {key.id: (key, self._made(key)) for key in keys}
