@@ -37,8 +37,6 @@ SUITE = [
 ALL = "all"
 PASSED = {"2025-11-25": 84, "2026-07-28": 152, ALL: 234}
 """Checks that pass, by version of the specification; without one the suite runs extensions too."""
-STREAMED = frozenset({"2025-11-25", ALL})
-"""Where one check is of answers as streams; the express lane gives them as JSON, which is as valid."""
 TOTAL = re.compile(r"^Total: (\d+) passed, (\d+) failed", re.MULTILINE)
 LIMIT = 600
 """Seconds one run of the suite may take, the download of it included."""
@@ -57,13 +55,12 @@ async def main(versions: list[str]) -> int:
     direct = ("--tool-mode", "direct")  # the suite does not search
     async with serve(HERE / "pipelines", *direct, *flags) as served:
         url = served.url.replace("127.0.0.1", "localhost") + "/mcp"  # a name, so that rebinding is tested too
-        express = "--no-express" not in flags
-    return sum([await anyio.to_thread.run_sync(falls_short, url, each, express) for each in versions])
+        return sum([await anyio.to_thread.run_sync(falls_short, url, each) for each in versions])
 
 
-def falls_short(url: str, version: str, express: bool) -> bool:
+def falls_short(url: str, version: str) -> bool:
     """Run the suite for one version; True if a check failed, or fewer passed than should."""
-    wanted = PASSED[version] - (express and version in STREAMED)
+    wanted = PASSED[version]
     flags = ["--url", url, "--suite", "all", *([] if version == ALL else ["--spec-version", version])]
     with tempfile.TemporaryDirectory() as results:
         ended = subprocess.run(

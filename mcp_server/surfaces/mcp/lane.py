@@ -36,6 +36,7 @@ CANCELLED = b'{"code":%d,"message":"Request cancelled"}' % REQUEST_CANCELLED
 """What a session's client is told of a request that it cancelled, as the SDK does."""
 ORIGIN = "mcp"
 JSON = (b"content-type", b"application/json")
+STREAM = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache, no-transform"))
 
 
 class Express:
@@ -111,9 +112,11 @@ class Lane:
             return False
         part = b',"error":' if result is CANCELLED else b',"result":'
         answer = b"".join((b'{"jsonrpc":"2.0","id":', orjson.dumps(asked.id), part, result, b"}"))
-        headers = [JSON, (b"content-length", b"%d" % len(answer))]
-        if asked.session:
-            headers.append((b"mcp-session-id", asked.session.encode("latin-1")))
+        headers: list[tuple[bytes, bytes]] = [JSON]
+        if asked.session:  # sessions are answered by streams, here of one event
+            answer = b"event: message\r\ndata: " + answer + b"\r\n\r\n"
+            headers = [*STREAM, (b"mcp-session-id", asked.session.encode("latin-1"))]
+        headers.append((b"content-length", b"%d" % len(answer)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
         return True
