@@ -88,5 +88,6 @@ def seconds(entry: Serving) -> float | None:
 
 def key_of(run: Run) -> str:
     """The same for the same version, arguments and caller, and what the pipeline may see of its client."""
-    seen = [run.pipeline, run.digest, run.caller.name, run.client.model_dump(mode="json"), run.inputs]
+    client = run.client.model_dump(mode="json", exclude={"request_id", "trace"})
+    seen = [run.pipeline, run.digest, run.caller.name, client, run.inputs]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
