@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_server.catalog import Entry, Snapshot
 from mcp_server.catalog.arguments import Arguments
 from mcp_server.catalog.deployments import Deployment
-from mcp_server.models import Json, Manifest, Options, Version
+from mcp_server.models import Caller, Json, Manifest, Options, Version
 from mcp_server.server import Server
 from mcp_server.settings import Settings
 from mcp_server.surfaces.management import TOOLS
@@ -124,7 +124,9 @@ async def test_in_direct_mode_every_pipeline_is_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "size", "searched"), [(DIRECT, 1, False), (DIRECT + 1, 1, True)])
 def test_auto_lists_up_to_a_number_of_pipelines(count: int, size: int, searched: bool) -> None:
-    view = made(snapshot(*(pipeline(f"p{n:02}", "x" * size) for n in range(count))), Toolset(), "auto")
+    view = made(
+        snapshot(*(pipeline(f"p{n:02}", "x" * size) for n in range(count))), Toolset(), "auto", Caller()
+    )
     assert ("search_pipelines" in view.tools) is searched
     assert ("p00" in view.tools) is not searched
     assert len(view.pipelines) == count
@@ -132,8 +134,8 @@ def test_auto_lists_up_to_a_number_of_pipelines(count: int, size: int, searched:
 
 def test_auto_lists_up_to_a_size_of_the_list() -> None:
     small, large = pipeline("a", "x" * 1000), pipeline("a", "x" * DIRECT_BYTES)
-    assert "a" in made(snapshot(small), Toolset(), "auto").tools
-    assert "a" not in made(snapshot(large), Toolset(), "auto").tools
+    assert "a" in made(snapshot(small), Toolset(), "auto", Caller()).tools
+    assert "a" not in made(snapshot(large), Toolset(), "auto", Caller()).tools
 
 
 async def test_a_search_finds_by_words_of_parameters_titles_and_tags(client: Client) -> None:
@@ -276,7 +278,7 @@ def test_a_thousand_pipelines_are_searched_within_milliseconds() -> None:
     text = "Answers questions about the archive of department {n}, with sources and a short summary of each."
     entries = [pipeline(f"archive_{n}", text.format(n=n), query=field, top=field) for n in range(1000)]
     began = time.perf_counter()
-    index = made(snapshot(*entries), Toolset(), "auto").index
+    index = made(snapshot(*entries), Toolset(), "auto", Caller()).index
     built = time.perf_counter()
     assert index.search("archive of department 617", 5)[0] == "archive_617"
     assert built - began < 2 and time.perf_counter() - built < 0.2
