@@ -133,7 +133,8 @@ def test_auto_lists_up_to_a_number_of_pipelines(count: int, size: int, searched:
 
 
 def test_auto_lists_up_to_a_size_of_the_list() -> None:
-    small, large = pipeline("a", "x" * 1000), pipeline("a", "x" * DIRECT_BYTES)
+    many = {f"field{n}": {"type": "string"} for n in range(DIRECT_BYTES // 20)}
+    small, large = pipeline("a", "x" * 1000), pipeline("a", "x", **many)
     assert "a" in made(snapshot(small), Toolset(), "auto", Caller()).tools
     assert "a" not in made(snapshot(large), Toolset(), "auto", Caller()).tools
 
@@ -268,7 +269,7 @@ def test_words_of_camel_and_snake_case_and_of_other_scripts_are_found_apart() ->
 def test_a_rare_word_counts_more_than_a_common_one_and_a_name_more_than_a_description() -> None:
     entries = [pipeline(f"p{n}", "translates a text") for n in range(9)]
     entries += [pipeline("rare", "translates klingon"), pipeline("klingon", "does something else")]
-    index = made(snapshot(*entries), Toolset(), "search").index
+    index = made(snapshot(*entries), Toolset(), "search", Caller()).index
     assert index.search("translate something for a klingon", 11)[2:] == [f"p{n}" for n in range(9)]
     assert index.search("klingon", 5) == ["klingon", "rare"]
 

@@ -14,7 +14,7 @@ from ...store import Figures
 from .run_tools import RUN_ID
 from .run_views import gave, shown
 from .schemas import COUNT, LIST, OBJECT, STRING, described, gives, takes, tool
-from .search_tools import CHOICE, chosen, missing
+from .search_tools import CHOICE, NUMBERS, chosen, missing
 from .views import Invocation
 
 NUMBER: Json = {"type": "number"}
@@ -202,7 +202,7 @@ TOOLS: tuple[Json, ...] = (
             {
                 "pipeline": described(STRING, "Only runs of this pipeline."),
                 "status": described(STRING, "Only runs with this status.", enum=[*STATUSES]),
-                "version": described(STRING, "Only runs of this version."),
+                "version": described(STRING, "Only runs of this version.", pattern=NUMBERS),
                 "parent_run_id": described(STRING, "Only what was made from this run, or batch."),
                 "origin": described(STRING, "Only runs that came this way: mcp, rest or openai."),
                 "since": described(STRING, "Only runs begun then or later, as 2026-01-31 or with a time."),
