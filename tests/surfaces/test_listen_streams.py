@@ -78,7 +78,7 @@ async def test_a_client_that_holds_many_streams_is_refused_one_more_and_no_other
         async with AsyncExitStack() as held:
             for _ in range(OF_ONE):
                 await held.enter_async_context(greedy.listen(tools_list_changed=True))
-            with pytest.raises(MCPError, match=f"holds {OF_ONE} listen streams") as refused:
+            with pytest.raises(MCPError, match=f"holds {OF_ONE} streams") as refused:
                 await held.enter_async_context(greedy.listen(tools_list_changed=True))
             assert refused.value.error.code == types.INTERNAL_ERROR
             async with modest.listen(resource_subscriptions=["shelf://one"]) as stream:
