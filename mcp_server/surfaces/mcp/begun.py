@@ -93,6 +93,11 @@ def hand_over(begun: Begun, scope: Scope) -> None:
     begun.leave()
 
 
+def has_begun(scope: Scope) -> bool:
+    """True if a run was handed over with this request."""
+    return KEY in scope["state"]
+
+
 def begun_by(request: Request) -> Begun | None:
     """The run that was begun for this request; None if there is none."""
     http = request.request  # None over stdio

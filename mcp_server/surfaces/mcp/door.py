@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...models import Json
 from ...server import Server
 from ..parsing import TooDeep, loads
+from .begun import has_begun
 
 LARGE = frozenset({"deploy_pipeline", "import_run"})
 """The tools that take files: their calls may have the size of a deploy."""
@@ -84,7 +85,7 @@ class Door:
         limit = self._server.settings.body_limit
         if answer := refused(body, message, limit) or self._judge(scope, message):
             await answer(scope, receive, send)
-        elif self._server.stopping and message.get("method") in BEGINNING:
+        elif self._server.stopping and message.get("method") in BEGINNING and not has_begun(scope):
             await unavailable(STOPPING)(scope, receive, send)
         elif (flight := self._flight(scope, message)) is None:
             await self._app(scope, receive, send)
