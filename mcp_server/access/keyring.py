@@ -90,9 +90,14 @@ class Keyring:
         """True as soon as there is a key, also a revoked one: nothing that is taken away opens the server."""
         return self._assumed if self._known is None else bool(self._known)
 
+    @property
+    def is_known(self) -> bool:
+        """False while there may be keys that were not read yet."""
+        return self._known is not None or not self._assumed
+
     async def settled(self) -> None:
         """Wait, within bounds, until it is known whether there are keys."""
-        if self._assumed and self._known is None:
+        if not self.is_known:
             with anyio.move_on_after(PATIENCE):
                 await self._loaded.wait()
 
