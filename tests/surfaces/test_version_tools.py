@@ -75,7 +75,7 @@ async def test_versions_are_listed_with_stage_and_lineage(client: Client) -> Non
     assert (two["version"], two["stage"], two["parent"]) == ("2", "production", "1")
     assert (one["version"], one["stage"]) == ("1", "none") and "parent" not in one
     assert one["created"] < two["created"] and datetime.fromisoformat(one["created"]).tzinfo == UTC
-    assert "no version" in await refused(client, "list_versions", name="nobody")
+    assert "no pipeline named nobody" in await refused(client, "list_versions", name="nobody")
 
 
 async def test_a_call_may_name_a_version_or_a_stage(client: Client) -> None:
