@@ -14,6 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from mcp_server.catalog import Entry
+from mcp_server.models import Caller
 from mcp_server.surfaces.management import TOOLS
 from mcp_server.surfaces.mcp.toolsets import DIRECT, Toolset, made
 
@@ -141,7 +142,7 @@ async def test_a_toolset_outlives_its_last_pipeline(folder: Path) -> None:
 def test_a_large_toolset_is_searched_and_a_small_one_of_the_same_server_listed() -> None:
     entries: list[Entry] = [pipeline(f"p{n:02}", tags=("large",)) for n in range(DIRECT + 1)]
     catalog = snapshot(*entries, pipeline("q", tags=("small",)))
-    large, small = (made(catalog, Toolset(frozenset({tag})), "auto") for tag in ("large", "small"))
+    large, small = (made(catalog, Toolset(frozenset({tag})), "auto", Caller()) for tag in ("large", "small"))
     assert [*large.tools] == ["search_pipelines", "describe_pipeline", "run_pipeline", *RUNS]
     assert large.index.search("", 50) == [f"p{n:02}" for n in range(DIRECT + 1)]
     assert [*small.tools] == ["q", *RUNS]

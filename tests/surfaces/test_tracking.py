@@ -166,12 +166,13 @@ async def runs_and_versions_are_written(http: httpx.AsyncClient, tmp_path: Path)
     deployed = await http.post("/deploy_files", json={"name": "again", "files": files})
     assert deployed.status_code == 200
 
+    versions: list[dict[str, Any]] = []
+
     async def registered() -> bool:
-        told = (await http.get(f"{API}/registered-models/search")).json()
-        return "again" in {each["name"] for each in told.get("registered_models", [])}
+        versions[:] = (await http.get(f"{API}/model-versions/search")).json().get("model_versions", [])
+        return bool(versions)
 
     await until(registered, START_LIMIT)
-    versions = (await http.get(f"{API}/model-versions/search")).json()["model_versions"]
     assert [(each["name"], each["source"]) for each in versions] == [("again", "mcp-server:///again/1")]
 
 
