@@ -104,7 +104,7 @@ class Connection(HttpToolsProtocol):
         else:
             if self._in_head or self._in_body:
                 self._goes_on(begun)
-            elif (cycle := self._cycle) is not None and not cycle.response_complete:
+            elif not self._stalled and (cycle := self._cycle) is not None and not cycle.response_complete:
                 self._all.waiting.pop(self, None)
 
     def on_message_begin(self) -> None:
