@@ -68,8 +68,8 @@ async def test_a_replica_that_dies_is_replaced_while_the_others_serve(hosts: Ben
     reports = len(hosts.reports)
     assert before[0] is not None
     os.kill(before[0], signal.SIGKILL)
-    await until(lambda: counts(hosts) == {"wanted": 2, "serving": 1})
-    assert value(await hosts.call("p")) == before[1]
+    await until(lambda: generation.pids["p"][0] != before[0])
+    assert value(await hosts.call("p")) != before[0]
     await until(lambda: counts(hosts) == {"wanted": 2, "serving": 2})
     after = generation.pids["p"]
     assert after[1] == before[1] and after[0] != before[0]
