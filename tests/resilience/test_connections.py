@@ -225,7 +225,7 @@ class Waiting:
         self._all.leave(self)  # pyright: ignore[reportArgumentType]
 
 
-def test_one_address_may_have_only_so_many_connections_and_gives_its_own_for_more() -> None:
+async def test_one_address_may_have_only_so_many_connections_and_gives_its_own_for_more() -> None:
     every = Connections(Settings(max_connections=10, max_connections_per_peer=2), lambda address: False)
     assert every.peer("10.0.0.1") == "10.0.0.1" and every.peer("127.0.0.1") is every.peer("::1") is None
     others = [Waiting(every, "10.0.0.2"), Waiting(every, None)]
