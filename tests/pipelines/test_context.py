@@ -27,7 +27,7 @@ class Desk:
         self.future: Future[Mapping[str, Json]] = Future()
         self.arrived = threading.Event()
 
-    def ask(self, requests: Mapping[str, Json]) -> Future[Mapping[str, Json]]:
+    def ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Mapping[str, Json]]:
         self.arrived.set()
         return self.future
 
