@@ -27,7 +27,7 @@ from ..settings import Settings
 from . import token
 from .attempts import Attempts
 from .denied import INVALID, Denied
-from .keyring import Keyring
+from .keyring import PATIENCE, Keyring
 from .oauth import oauth_of
 from .peers import same_user
 from .scopes import ALL, granted
@@ -39,6 +39,8 @@ Scope = Mapping[str, Any]
 
 NOBODY = Caller(name="nobody", scopes=frozenset())
 """Who gives no credential where one is needed."""
+BRIEF = 2.0
+"""Seconds that the server's own user waits until the keys are known."""
 PROXIED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 """Headers by which a proxy says that the request is another's."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -106,9 +108,10 @@ class Access:
         A credential is ignored where none is needed. Raises `Denied` for one that nobody knows.
         """
         if not self.keyring.is_known:
-            if self.local and is_near(scope) and is_owners(scope):
-                return self.owner  # who could read the token; a database that is gone locks nobody out of it
-            await self.keyring.settled()
+            owns = self.local and is_near(scope) and is_owners(scope)
+            await self.keyring.settled(BRIEF if owns else PATIENCE)
+            if owns and not self.keyring.is_known:
+                return self.owner  # who could read the token, too
         if credential is not None:
             if is_near(scope) and token.fits(credential, self._state()):
                 return self.owner

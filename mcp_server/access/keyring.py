@@ -95,10 +95,10 @@ class Keyring:
         """False while there may be keys that were not read yet."""
         return self._known is not None or not self._assumed
 
-    async def settled(self) -> None:
-        """Wait, within bounds, until it is known whether there are keys."""
+    async def settled(self, within: float = PATIENCE) -> None:
+        """Wait, at most `within` seconds, until it is known whether there are keys."""
         if not self.is_known:
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(within):
                 await self._loaded.wait()
 
     async def caller(self, credential: str, scope: Mapping[str, Any]) -> Caller | None:
