@@ -149,6 +149,8 @@ class Keyring:
         if time.monotonic() - self._looked >= LOOK:
             self._looked = time.monotonic()
             await self.reload()
+        else:
+            await anyio.sleep(2 * POLL)  # the keys are read again meanwhile
 
     async def _follow(self) -> None:
         while True:
