@@ -15,9 +15,13 @@ from .models import Caller
 from .surfaces.refusals import STEPS, refusal
 
 KINDS: tuple[tuple[str, re.Pattern[str], Kind], ...] = (
-    ("POST", re.compile(r"/(deploy_files|deploy-yaml|pipelines/deploy|models/register)/?"), "register"),
-    ("GET", re.compile(r"/models/.+/lineage/?"), "lineage"),
-    ("GET", re.compile(r"/models/contributors/[^/]+/impact/?"), "impact"),
+    (
+        "POST",
+        re.compile(r"/(deploy_files|deploy-yaml|pipelines/deploy|(api/)?models/register)/?"),
+        "register",
+    ),
+    ("GET", re.compile(r"(/api)?/models/.+/lineage/?"), "lineage"),
+    ("GET", re.compile(r"(/api)?/models/contributors/[^/]+/impact/?"), "impact"),
 )
 """The routes that are counted once more, by themselves."""
 POLICY = 1008

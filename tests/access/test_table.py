@@ -13,6 +13,7 @@ from mcp_server.access.table import ROUTES, TOOLS, needed
 from mcp_server.app import create_app
 from mcp_server.authentication import gated
 from mcp_server.errors import Invalid
+from mcp_server.limiting import kind_of
 from mcp_server.models import Caller
 from mcp_server.settings import Settings
 from mcp_server.surfaces import management
@@ -43,6 +44,18 @@ def test_a_route_without_an_entry_ends_the_start() -> None:
         gated([Route("/new", nothing, methods=["POST"])])
     with pytest.raises(KeyError, match="/anything"):
         gated([Route("/anything", object())])
+
+
+def test_a_route_of_the_registry_is_counted_below_api_as_it_is_without() -> None:
+    counted: set[str] = set()
+    for method, path in (route.split(" ", 1) for route in ROUTES if " /models" in route):
+        plain, below = [
+            kind_of({"type": "http", "method": method, "path": start + path}) for start in ("", "/api")
+        ]
+        assert plain == below, path
+        counted |= {path} if plain else set()
+    assert counted >= {"/models/register", "/models/{model_id}/lineage", "/models/{name}/{version}/lineage"}
+    assert "/models/contributors/{address}/impact" in counted
 
 
 def test_asking_for_the_methods_of_a_route_needs_no_more_than_reading() -> None:

@@ -118,6 +118,9 @@ async def test_what_is_done_and_refused_is_in_the_log_whatever_way_it_came(serve
         assert (await http.post("/deploy_files", json=body)).status_code == 409
         third = await http.post("/deploy_files", json=body)
         assert third.status_code == 429 and third.headers["x-ratelimit-limit"] == "2"
+        for registers in ("/models/register", "/api/models/register"):
+            refused = await http.post(registers, json={})
+            assert refused.status_code == 429 and refused.headers["x-ratelimit-limit"] == "2"
         assert (await http.post("/undeploy/one")).status_code == 200
         assert (await other.post("/undeploy/one", headers=bearer(weak))).status_code == 403
         assert (await other.get("/status", headers=bearer("mcp_nobody_nothing"))).status_code == 401
@@ -207,5 +210,8 @@ async def test_a_client_of_mcp_reads_that_it_asked_too_often(served: Served) -> 
             async with Client(streamable_http_client(f"{served.url}/mcp", http_client=http)) as client:
                 call = {"name": "two", "files": files, "overwrite": True}
                 results = [await client.call_tool("deploy_pipeline", call) for _ in range(3)]
-    assert [result.is_error for result in results] == [False, False, True]
-    assert "Rate limit exceeded; try again in" in results[-1].content[0].model_dump()["text"]
+                again = {"name": "three", "source": "two:1"}
+                results.append(await client.call_tool("register_version", again))
+    assert [result.is_error for result in results] == [False, False, True, True]
+    for refused in results[2:]:
+        assert "Rate limit exceeded; try again in" in refused.content[0].model_dump()["text"]

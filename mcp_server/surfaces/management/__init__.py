@@ -12,12 +12,14 @@ samples     an example of arguments
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from ...access import sight
 from ...access.table import TOOLS as NEEDS
 from ...catalog.arguments import Arguments
+from ...limits.rates import Kind
 from ...models import Json
 from ...server import Server
 from . import (
@@ -55,10 +57,12 @@ TOOLS: tuple[Json, ...] = (
 )
 RUN_PIPELINE = "run_pipeline"
 """The one that is answered by a run, and not here."""
-
-
 FILTERED = frozenset({"describe_pipeline", "list_runs"})
 """Tools that name a pipeline and look for it only in what their caller may see."""
+COUNTED: Mapping[str, Kind] = MappingProxyType(
+    {"deploy_pipeline": "register", "register_version": "register", "get_contributor_impact": "impact"}
+)
+"""Tools whose calls are counted once more, as their routes are."""
 
 
 class Management:
@@ -99,10 +103,10 @@ class Management:
         Of whatever needs more than to run pipelines, the audit log is told.
         """
         check(name, invocation)
+        if name in COUNTED and invocation.caller.origin == "mcp":  # HTTP has counted its own
+            await self._rates.count(invocation.caller, COUNTED[name])
         if NEEDS[name] in ("read", "run"):
             return await self._answers[name](invocation)
-        if name == "deploy_pipeline" and invocation.caller.origin == "mcp":  # HTTP has counted its own
-            await self._rates.count(invocation.caller, "register")
         given = invocation.arguments
         subject = str(given.get("name") or given.get("pipeline_name") or "")
         version = int(given["version"]) if "version" in given else None
