@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
@@ -24,6 +24,7 @@ from mcp.shared.auth import (
 from postgresql import free_port
 from pydantic import AnyUrl
 from surfaces.conftest import wrapper
+from surfaces.test_node_clients import node, run  # noqa: F401 - `node` is a fixture
 
 pytestmark = pytest.mark.anyio
 LIMIT = 120.0
@@ -36,17 +37,25 @@ ECHO = '''
 '''
 
 
-@asynccontextmanager
-async def trusting(folder: Path, issuer: AuthorizationServer, *flags: str) -> AsyncIterator[Served]:
-    """A server that trusts the issuer, with a pipeline."""
+@pytest.fixture(scope="module")
+async def issuer() -> AsyncIterator[AuthorizationServer]:
+    async with authorizing() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def served(
+    issuer: AuthorizationServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """A server that trusts the issuer, with a pipeline that may see a header."""
+    folder = tmp_path_factory.mktemp("pipelines")
     (folder / "echo").mkdir()
     (folder / "echo" / "pipeline_wrapper.py").write_text(wrapper(ECHO))
     port = str(free_port())
-    trust = ["--oauth-issuer", issuer.issuer, "--oauth-jwks-url", issuer.jwks_url]
-    async with serve(
-        folder, *trust, "--oauth-resource", f"http://127.0.0.1:{port}", "--port", port, *flags
-    ) as served:
-        yield served
+    flags = ["--oauth-issuer", issuer.issuer, "--oauth-jwks-url", issuer.jwks_url, "--port", port]
+    flags += ["--oauth-resource", f"http://127.0.0.1:{port}", "--shared-headers", "X-Tenant"]
+    async with serve(folder, *flags) as running:
+        yield running
 
 
 class Kept:
@@ -96,27 +105,36 @@ async def client_of(served: Served, kept: Kept, mode: str) -> AsyncIterator[Clie
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_python_client_gets_a_token_and_then_one_that_allows_more(mode: str, tmp_path: Path) -> None:
-    kept = Kept()
+async def test_a_python_client_gets_a_token_and_then_one_that_allows_more(
+    mode: str, issuer: AuthorizationServer, served: Served
+) -> None:
+    kept, before = Kept(), len(issuer.asked)
     with anyio.fail_after(LIMIT):
-        async with (
-            authorizing() as issuer,
-            trusting(tmp_path, issuer) as served,
-            client_of(served, kept, mode) as client,
-        ):
+        async with client_of(served, kept, mode) as client:
             said = await client.call_tool("echo", {"text": "hello"})
             assert said.structured_content == {"result": "hello"}
-            gone = await client.call_tool("undeploy_pipeline", {"pipeline_name": "echo"})
-            assert not gone.is_error, gone.content
+            cleared = await client.call_tool("clear_cache", {})
+            assert not cleared.is_error, cleared.content
     assert [set((each or "").split()) for each in kept.granted] == [{"run"}, {"run", "deploy"}]
-    assert [set(scopes) for scopes in issuer.asked] == [{"run"}, {"run", "deploy"}]
+    assert [set(scopes) for scopes in issuer.asked[before:]] == [{"run"}, {"run", "deploy"}]
 
 
-async def test_a_token_is_given_to_no_pipeline(tmp_path: Path) -> None:
-    async with authorizing() as issuer, trusting(tmp_path, issuer, "--shared-headers", "X-Tenant") as served:
-        token = issuer.token(f"{served.url}/mcp")
-        head = {"Authorization": f"Bearer {token}", "X-Tenant": "t1", "X-API-Key": token}
-        async with httpx2.AsyncClient(headers=head, timeout=LIMIT) as http:
-            said = await http.post(f"{served.url}/echo/run", json={"text": "seen: "})
+@pytest.mark.parametrize("kind", ["v1", "legacy", "auto"])  # version 1, and version 2 in both modes
+async def test_a_typescript_client_gets_a_token_and_then_one_that_allows_more(
+    node: str,  # noqa: F811
+    kind: str,
+    served: Served,
+) -> None:
+    met = json.loads(await run(node, "oauth.mjs", kind, served.url))
+    assert (met["echoed"], met["refused"]) == ({"result": "hello"}, False)
+    first, second = (set(scopes.split()) for scopes in met["granted"])
+    assert first == {"run"} and second - first == {"deploy"}
+
+
+async def test_a_token_is_given_to_no_pipeline(issuer: AuthorizationServer, served: Served) -> None:
+    token = issuer.token(f"{served.url}/mcp")
+    head = {"Authorization": f"Bearer {token}", "X-Tenant": "t1", "X-API-Key": token}
+    async with httpx2.AsyncClient(headers=head, timeout=LIMIT) as http:
+        said = await http.post(f"{served.url}/echo/run", json={"text": "seen: "})
     assert said.json() == {"result": "seen: t1"}
-    assert token not in served.log.read_text() if served.log.exists() else True
+    assert token not in served.log.read_text()
