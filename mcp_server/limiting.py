@@ -15,11 +15,8 @@ from .models import Caller
 from .surfaces.refusals import STEPS, refusal
 
 KINDS: tuple[tuple[str, re.Pattern[str], Kind], ...] = (
-    (
-        "POST",
-        re.compile(r"/(deploy_files|deploy-yaml|pipelines/deploy|(api/)?models/register)/?"),
-        "register",
-    ),
+    ("POST", re.compile(r"/(deploy_files|deploy-yaml|pipelines/deploy)/?"), "register"),
+    ("POST", re.compile(r"(/api)?/models/register/?"), "register"),
     ("GET", re.compile(r"(/api)?/models/.+/lineage/?"), "lineage"),
     ("GET", re.compile(r"(/api)?/models/contributors/[^/]+/impact/?"), "impact"),
 )
