@@ -283,6 +283,11 @@ async def test_a_state_of_every_earlier_revision_is_brought_up_to_date(
                 "VALUES ('p', 4, 'd', 1.5, 'someone', '{}')"
             )
         )
+        counted = before >= "0002"
+        if counted:
+            columns = "(pipeline, day, bucket, total, failed, seconds)"
+            rows = "('p', 20000, 3, 5, 2, 1.5), ('p', 20000, 4, 1, 0, 0.5), ('q', 20001, 3, 7, 0, 7)"
+            connection.execute(text(f"INSERT INTO counters {columns} VALUES {rows}"))
     store = await opened(shared)
     latest = await store.latest("p")
     assert latest is not None
@@ -290,6 +295,12 @@ async def test_a_state_of_every_earlier_revision_is_brought_up_to_date(
     await store.close()
     async with History(shared) as history:
         assert (await history.listed(Filter())).runs == ()
+        whole = (await history.statistics("p", 1)).whole
+        assert (whole.total, whole.failed, whole.mean) == (
+            (6, 2, pytest.approx(2 / 6)) if counted else (0, 0, None)
+        )
+        assert (await history.statistics("p", 1, 4)).whole.total == 0, "counted for no version in particular"
+        assert (await history.statistics(None, 9)).whole.total == (13 if counted else 0)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
