@@ -17,6 +17,13 @@ import anyio
 import httpx
 import pytest
 from clients import START_LIMIT, Served, loaded, serve, until
+from mcp import Client
+
+from mcp_server.access.scopes import ALL
+from mcp_server.models import Caller
+from mcp_server.server import Server
+from mcp_server.settings import Settings
+from mcp_server.surfaces.mcp import ProtocolServer
 
 from .conftest import wrapper
 
@@ -293,3 +300,18 @@ async def test_without_a_server_or_with_a_way_up_there_is_nothing(tmp_path: Path
     ):
         for path in ("/mlflow/api/2.0/mlflow/experiments/search", "/health/mlflow", "/api/health/mlflow"):
             assert (await http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("scopes", "told"), [(ALL, "running"), (ALL - {"admin"}, "no pipeline named mlflow")]
+)
+async def test_over_mcp_its_breaker_is_reset_by_those_who_administer(
+    tmp_path: Path, scopes: frozenset[str], told: str
+) -> None:
+    settings = Settings(state=tmp_path, engine="local", tracking_url=f"http://127.0.0.1:{free_port()}")
+    async with Server(settings) as server:
+        protocol = ProtocolServer(server, Caller(name="anyone", scopes=scopes))
+        with anyio.fail_after(START_LIMIT):
+            async with protocol.announcing(), Client(protocol) as client:
+                answer = await client.call_tool("reset_breaker", {"pipeline_name": "mlflow"})
+    assert told in answer.content[0].model_dump()["text"]
