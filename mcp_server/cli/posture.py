@@ -8,8 +8,8 @@ from ..settings import Settings
 from ..store.keys import may_hold_keys
 
 HOW = (
-    "so its callers need keys: `mcp-server keys create NAME` makes one. "
-    "--insecure-no-auth lets in everyone who reaches it"
+    "so its callers need keys or access tokens: `mcp-server keys create NAME` makes a key, oauth_issuer "
+    "names who gives tokens. --insecure-no-auth lets in everyone who reaches it"
 )
 
 
@@ -26,7 +26,9 @@ def check(settings: Settings) -> None:
 
 
 def knows_callers(settings: Settings) -> bool:
-    """True if there is a key that is good."""
+    """True if there is a key that is good, or an authorization server whose tokens are."""
+    if settings.oauth_issuer is not None:
+        return True
     if not may_hold_keys(settings.database()):
         return False
     from ..store.key_rows import Keys  # SQLAlchemy would slow down every start
