@@ -23,11 +23,12 @@ from mcp_server.surfaces.management import TOOLS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = README + "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 EXAMPLES = ROOT / "examples"
 SHORT = "01a1…"
-"""How the README writes the id of a run."""
+"""How the documents write the id of a run."""
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
@@ -57,7 +58,7 @@ def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
 
 @pytest.mark.parametrize("command", sorted(commands(program)))
 def test_every_command_is_shown(command: str) -> None:
-    assert f"mcp-server {command}" in README
+    assert f"mcp-server {command}" in DOCUMENTS
 
 
 def test_every_flag_that_is_no_setting_is_explained() -> None:
@@ -69,7 +70,7 @@ def test_every_flag_that_is_no_setting_is_explained() -> None:
         for flag in parameter.opts
         if flag.startswith("--")
     }
-    assert {flag for flag in flags if f"`{flag}" not in README} <= {"--directory"}  # shown as -C
+    assert {flag for flag in flags if f"`{flag}" not in DOCUMENTS} <= {"--directory"}  # shown as -C
 
 
 @pytest.mark.anyio
@@ -84,9 +85,9 @@ async def test_every_route_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [tool["name"] for tool in TOOLS])
 def test_every_management_tool_is_shown_with_its_arguments(name: str) -> None:
     arguments = next(tool["inputSchema"]["properties"] for tool in TOOLS if tool["name"] == name)
-    assert f"`{name}" in README
+    assert f"`{name}" in DOCUMENTS
     for argument in arguments:
-        assert argument in README
+        assert argument in DOCUMENTS
 
 
 def test_every_example_has_its_line() -> None:
@@ -95,10 +96,19 @@ def test_every_example_has_its_line() -> None:
     assert [name for name in folders if f"`{name}`" not in README] == []
 
 
-def test_links_to_files_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
-        assert [target for target in targets if not (document.parent / target).exists()] == []
+def anchors(page: Path) -> set[str]:
+    """What a link to the page may end with after `#`: its headings as they are turned into ids."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_and_headings_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
 
 
 def test_the_two_commands_of_a_newcomer_come_first_and_are_one_line_each() -> None:
@@ -109,8 +119,10 @@ def test_the_two_commands_of_a_newcomer_come_first_and_are_one_line_each() -> No
 
 
 def section(title: str) -> str:
-    """The text under a heading of the README."""
-    return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    """The text under a heading of the documents."""
+    found = re.split(rf"^##? {re.escape(title)}\n", DOCUMENTS, flags=re.MULTILINE)
+    assert len(found) == 2, f"one heading {title!r} is meant"
+    return re.split(r"^##? ", found[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def calls(text: str) -> list[tuple[str, str, str]]:
@@ -126,7 +138,7 @@ def deploy(folder: Path, name: str, title: str) -> None:
 
 
 def test_every_management_tool_is_called() -> None:
-    assert {name for name, _, _ in calls(README)} > {tool["name"] for tool in TOOLS}
+    assert {name for name, _, _ in calls(DOCUMENTS)} > {tool["name"] for tool in TOOLS}
 
 
 @pytest.mark.anyio
@@ -142,7 +154,7 @@ async def test_the_first_wrapper_is_answered_as_the_readme_says(tmp_path: Path) 
 @pytest.mark.parametrize(
     "title",
     [
-        "Watch it",
+        "Circuit breakers",
         "Ask a person",
         "Change it while it runs",
         "Versions, promote, roll back",
@@ -150,7 +162,7 @@ async def test_the_first_wrapper_is_answered_as_the_readme_says(tmp_path: Path) 
         "Webhooks",
     ],
 )
-async def test_the_calls_in_the_readme_are_answered_as_it_says(title: str, tmp_path: Path) -> None:
+async def test_the_calls_in_the_documents_are_answered_as_they_say(title: str, tmp_path: Path) -> None:
     if title == "Ask a person":
         deploy(tmp_path, "book", title)
     else:
@@ -171,10 +183,10 @@ async def test_the_calls_in_the_readme_are_answered_as_it_says(title: str, tmp_p
 
 
 @pytest.mark.anyio
-async def test_the_commands_in_the_readme_print_what_it_says(tmp_path: Path) -> None:
+async def test_the_commands_in_the_documents_print_what_they_say(tmp_path: Path) -> None:
     deploy(tmp_path, "greet", "Write a pipeline")
     shown = re.findall(
-        r"^\$ mcp-server (.*)\n((?:(?!\$|```).*\n)*)", section("From the command line"), re.MULTILINE
+        r"^\$ mcp-server (.*)\n((?:(?!\$|```).*\n)*)", section("The command line"), re.MULTILINE
     )
     assert shown
     async with serve(tmp_path) as served:
@@ -207,7 +219,7 @@ async def test_what_the_guide_publishes_can_be_read_and_filled(tmp_path: Path) -
 
 
 @pytest.mark.anyio
-async def test_the_steps_in_the_readme_are_answered_as_it_says(tmp_path: Path) -> None:
+async def test_the_steps_in_the_documents_are_answered_as_they_say(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES / "pipelines" / "article", tmp_path / "article")
     run, text = SHORT, ""
     async with serve(tmp_path) as served, served.client() as client:

@@ -28,7 +28,7 @@ from mcp_server.app import App
 from mcp_server.errors import Conflict, Invalid, NotFound
 
 pytestmark = pytest.mark.anyio
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "embedding.md"
 
 
 class Greeting(PipelineWrapper):
@@ -232,9 +232,9 @@ async def test_it_is_too_late_once_the_server_is_open_and_names_are_given_once(a
             app.server.register("other", Greeting)
 
 
-async def test_the_program_in_the_readme_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_program_in_the_documents_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_SERVER_STATE", str(tmp_path))
-    section = README.read_text().partition("## In a Python program\n")[2]
+    section = PAGE.read_text()
     names: dict[str, Any] = {"__name__": "program"}
     exec(section.partition("```python\n")[2].partition("```")[0], names)
     async with served(names["app"]) as url, Client(f"{url}/tools/mcp") as client:

@@ -1,4 +1,4 @@
-"""Looking back over MCP: the calls of the README, idempotency keys, runs and artifacts after a restart."""
+"""Looking back over MCP: the calls of the documents, idempotency keys, runs and artifacts after a restart."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from .conftest import wrapper
 
 pytestmark = pytest.mark.anyio
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
 SHORT = "01a1…"
-"""How the README writes the id of a run."""
+"""How the documents write the id of a run."""
 KEY = "haystack-mcp-server/idempotency-key"
 RUN = "haystack-mcp-server/run"
 
 
-def section(title: str) -> str:
-    """The text under a heading of the README."""
-    return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+def section(page: str, title: str) -> str:
+    """The text under a heading of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
 def assert_holds(whole: Any, shortened: Any) -> None:
@@ -55,12 +56,12 @@ async def settled(client: Client, run: str) -> None:
     await until(ended)
 
 
-async def test_the_calls_in_the_readme_are_answered_as_it_says(tmp_path: Path) -> None:
+async def test_the_calls_in_the_documents_are_answered_as_they_say(tmp_path: Path) -> None:
     (tmp_path / "greet").mkdir()
-    code = re.findall(r"```python\n(.*?)```", section("Write a pipeline"), re.DOTALL)[0]
+    code = re.findall(r"```python\n(.*?)```", section("README.md", "Write a pipeline"), re.DOTALL)[0]
     (tmp_path / "greet" / "pipeline_wrapper.py").write_text(code)
     run = SHORT
-    calls = re.findall(r"^(\w+) (\{.*\})\n→ (.*)$", section("Look back"), re.MULTILINE)
+    calls = re.findall(r"^(\w+) (\{.*\})\n→ (.*)$", section("docs/runs.md", "Look back"), re.MULTILINE)
     assert calls
     async with serve(tmp_path) as served, served.client() as client:
         for name, arguments, shown in calls:

@@ -518,8 +518,8 @@ async def test_many_recorded_runs_at_once_keep_their_steps_apart(client: Client,
         assert shown["status"] == "done"
 
 
-async def test_the_calls_in_the_readme_are_answered_as_it_says() -> None:
-    text = section("Run a part again")
+async def test_the_calls_in_the_documents_are_answered_as_they_say() -> None:
+    text = section("docs/runs.md", "Run a part again")
     calls = re.findall(r"^(\w+) (\{.*\})\n→ (.*)$", text, re.MULTILINE)
     run = SHORT
     async with serve(EXAMPLES) as served, managing(served) as client:
