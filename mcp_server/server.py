@@ -24,7 +24,7 @@ from .runs.steps import RecordedRuns
 from .settings import Settings
 from .stepwise import Stepwise
 from .stepwise.conducting import Conductor
-from .store import Retention
+from .store import Bound, Retention
 from .store.audit import Audit
 from .store.history import History
 from .store.outbox import Outbox
@@ -54,8 +54,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.access = Access(settings)
-        kept = Retention(settings.keep_runs, settings.keep_days, settings.keep_bytes)
-        self.history = History(settings.database(), kept)
+        self.history = History(settings.database(), retention(settings))
         self.outbox = Outbox(self.history)
         self.webhooks = Webhooks(settings, self.outbox)
         self.audit = Audit(self.history)
@@ -159,3 +158,12 @@ class Server:
         await to_thread.run_sync(self.runs.uploads.close)
         if self.tracing is not None:
             await to_thread.run_sync(self.tracing.close)
+
+
+def retention(settings: Settings) -> Retention:
+    """What history keeps."""
+    return Retention(
+        Bound(settings.keep_runs, settings.keep_days, settings.keep_bytes),
+        Bound(settings.keep_steps, settings.keep_steps_days, settings.keep_steps_bytes),
+        Bound(settings.keep_artifacts, settings.keep_artifacts_days, settings.keep_artifacts_bytes),
+    )

@@ -486,6 +486,6 @@ async def test_a_run_that_nobody_moves_any_more_goes_as_old_ones_do(site: Site) 
         for days, left in ((90, {forgotten, moved, young}), (30, {moved, young})):
             journal = server.history
             newest = young + "f"
-            while await journal.change(lambda connection: remove(connection, newest, days)):  # noqa: B023
+            while await journal.change(lambda connection: remove(connection, "runs", newest, days)):  # noqa: B023
                 pass
             assert {walk for walk in (forgotten, moved, young) if await journal.find(walk)} == left

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 from mcp_server.errors import Conflict, Unavailable
 from mcp_server.models import Artifact, Caller, Fault, Question, Result, Run
-from mcp_server.store import Filter, Place, Retention
+from mcp_server.store import Bound, Filter, Place, Retention
 from mcp_server.store.changes import RunRow, new_id
 from mcp_server.store.errands import Errand, Errands
 from mcp_server.store.history import History
@@ -173,7 +173,7 @@ async def test_a_run_that_waits_as_a_row_is_nobody_s_until_its_last_answer_and_t
 async def test_a_run_whose_id_was_given_away_is_kept_for_a_day_whatever_makes_room(
     shared: Path | str,
 ) -> None:
-    async with History(shared, Retention(runs=0, bytes=0)) as history:
+    async with History(shared, Retention(Bound(number=0, bytes=0))) as history:
         now = time.time()
         begun = run(started=now)
         await history.commit(begun)
@@ -271,17 +271,17 @@ async def test_statistics_count_calls_of_each_day_and_know_their_percentiles(his
 @pytest.mark.parametrize(
     ("kept", "left"),
     [
-        (Retention(runs=3), 3),
-        (Retention(days=2.5), 2),
-        (Retention(bytes=4 * 69), 4),
-        (Retention(), 10),
-        (Retention(runs=0), 0),
+        (Bound(number=3), 3),
+        (Bound(days=2.5), 2),
+        (Bound(bytes=4 * 69), 4),
+        (Bound(), 10),
+        (Bound(number=0), 0),
     ],
 )
-async def test_what_is_too_much_goes_the_oldest_first(place: Place, kept: Retention, left: int) -> None:
+async def test_what_is_too_much_goes_the_oldest_first(place: Place, kept: Bound, left: int) -> None:
     now = time.time()
     with anyio.fail_after(BOUND):
-        async with History(place, kept) as history:
+        async with History(place, Retention(kept)) as history:
             made = [
                 run(**ENDED, id=f"{int((now - days * 86400) * 1000):012x}{new_id()[12:]}")
                 for days in range(10, 0, -1)
@@ -296,7 +296,7 @@ async def test_what_is_too_much_goes_the_oldest_first(place: Place, kept: Retent
 
 async def test_what_goes_on_and_what_others_were_made_from_stays(place: Place) -> None:
     with anyio.fail_after(BOUND):
-        async with History(place, Retention(runs=1)) as history:
+        async with History(place, Retention(Bound(number=1))) as history:
             going, parent = run(id="1"), run(**ENDED, id="2")
             alone, child = run(**ENDED, id="3"), run(**ENDED, id="4", parent=parent.id)
             for each in (going, parent, alone, child):
@@ -327,7 +327,7 @@ async def test_files_of_artifacts_go_with_their_last_run(path: Path) -> None:
     artifact = Artifact(name="a", mime_type="image/png", content=b"x" * 300_000)
     result = RESULT.model_copy(update={"artifacts": (artifact,)})
     with anyio.fail_after(BOUND):
-        async with History(path, Retention(runs=0)) as history:
+        async with History(path, Retention(Bound(number=0))) as history:
             await history.commit(run(status="done", result=result, finished=1.0))
             (file,) = (path.parent / "artifacts").iterdir()
             await history.sweep()

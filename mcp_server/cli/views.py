@@ -107,6 +107,7 @@ def run(answer: Json) -> None:
             ("seconds", answer.get("seconds")),
             ("progress", answer.get("progress", {}).get("message")),
             ("error", answer.get("error")),
+            ("no longer kept", ", ".join(answer.get("no_longer_kept", ()))),
             ("inputs", dumped(answer["inputs"]) if answer.get("inputs") else None),
         )
     )

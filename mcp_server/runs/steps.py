@@ -63,7 +63,7 @@ class RecordedRuns:
         return await self._steps.line(run)
 
     async def step(self, run: Run, label: str) -> StepDone:
-        """A component's call with what it got and gave. Raises `Invalid` for one that is not recorded."""
+        """A component's call with what it got and gave. Raises as `place_of`."""
         line = await self._steps.line(run)
         (whole,) = await self._steps.whole([line.steps[place_of(run, line, label)]])
         return whole
@@ -194,10 +194,12 @@ class RecordedRuns:
 
 
 def place_of(run: Run, line: Line, label: str) -> int:
-    """Where in the line the call is. Raises `Invalid` that names the recorded ones."""
+    """Where in the line the call is. Raises `Invalid` that names those there are, `Conflict` if they went."""
     labels = [each.step.label for each in line.steps]
     if label in labels:
         return labels.index(label)
+    if "steps" in line.swept:
+        raise Conflict(f"The steps of run {run.id} are no longer kept.")
     if not labels:
         raise Invalid(
             f"No component of run {run.id} was recorded. Runs that start_run begins are; "

@@ -31,3 +31,21 @@ class Keeping(Section):
     keep_bytes: int = Field(
         2 * 1024 * 1024 * 1024, ge=0, description="Bytes of inputs, results and artifacts that history keeps."
     )
+    keep_steps: int | None = Field(
+        None, ge=0, description="Recorded component calls that history keeps. Default: those of its runs."
+    )
+    keep_steps_days: int | None = Field(
+        None, ge=1, description="Days that it keeps them. Default: as long as their runs."
+    )
+    keep_steps_bytes: int | None = Field(
+        None, ge=0, description="Bytes of what they got and gave that it keeps. Default: all of its runs."
+    )
+    keep_artifacts: int | None = Field(
+        None, ge=0, description="Artifacts that history keeps. Default: those of its runs."
+    )
+    keep_artifacts_days: int | None = Field(
+        None, ge=1, description="Days that it keeps them. Default: as long as their runs."
+    )
+    keep_artifacts_bytes: int | None = Field(
+        None, ge=0, description="Bytes of them that it keeps. Default: all of its runs."
+    )

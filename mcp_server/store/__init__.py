@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import to_thread
@@ -102,13 +102,26 @@ class Page:
     next: str | None
 
 
-@dataclass(frozen=True)
-class Retention:
-    """What is kept of ended runs, the newest first; None keeps all. `bytes` are those in and out of runs."""
+Kind = Literal["runs", "steps", "artifacts"]
+"""What history keeps: runs; perhaps for a shorter time the calls of their components, and what they left."""
 
-    runs: int | None = None
+
+@dataclass(frozen=True)
+class Bound:
+    """How much of one kind is kept, the newest first; None keeps all."""
+
+    number: int | None = None
     days: float | None = None
     bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is kept of ended runs. The bytes of runs are all that is kept of them."""
+
+    runs: Bound = Bound()
+    steps: Bound = Bound()
+    artifacts: Bound = Bound()
 
 
 @dataclass(frozen=True)

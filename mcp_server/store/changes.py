@@ -80,6 +80,7 @@ class RunRow(NamedTuple):
     events: bytes | None
     question: bytes | None
     expires: float | None
+    swept: None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, to_thread
 
 from ..errors import ServerError, Unavailable
 from ..models import Artifact, Question, Recording, Run, StepDone
-from . import Filter, Page, Place, Retention, Statistics
+from . import Bound, Filter, Kind, Page, Place, Retention, Statistics
 from .changes import CACHED, DAY, Count, RunChange, changed, new_id
 from .writer import Writer
 
@@ -158,13 +158,9 @@ class History:
 
     async def trim(self) -> None:
         """Remove what is too much."""
-        before = await self._read(lambda journal: journal.surplus(self._kept))
-        days = self._kept.days
-        while before and not self._leaving.is_set():
-            if not await self._writer.commit(
-                lambda journal, connection: journal.remove(connection, before, days)
-            ):
-                return
+        await self._trim("runs", self._kept.runs)
+        await self._trim("steps", self._kept.steps)
+        await self._trim("artifacts", self._kept.artifacts)
 
     async def sweep(self) -> None:
         """Remove the files of artifacts that are gone."""
@@ -179,6 +175,14 @@ class History:
         from .journal import Journal  # SQLAlchemy costs 0.1 s: in the thread, not before the server answers
 
         return Journal(self._place, self.instance)
+
+    async def _trim(self, kind: Kind, kept: Bound) -> None:
+        before = await self._read(lambda journal: journal.surplus(kind, kept))
+        while before and not self._leaving.is_set():
+            if not await self._writer.commit(
+                lambda journal, connection: journal.remove(connection, kind, before, kept.days)
+            ):
+                return
 
     async def _lasting(self) -> None:
         """Raise `Unavailable` if nothing lasts here."""

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ..errors import Outdated, ServerError, Unavailable, Unusable
 from ..models import Artifact, Run, StepDone
-from . import Filter, Page, Place, Retention, Statistics, parking, queries, step_queries
+from . import Bound, Filter, Kind, Page, Place, Statistics, parking, queries, step_queries
 from .blobs import Blobs
 from .changes import RunChange
 from .counting import statistics
@@ -136,17 +136,17 @@ class Journal:
         """See `step_queries.add`."""
         step_queries.add(connection, run, self._instance.id, step)
 
-    def remove(self, connection: Connection, before: str, days: float | None) -> int:
+    def remove(self, connection: Connection, kind: Kind, before: str, days: float | None) -> int:
         """See `retention.remove`."""
-        return remove(connection, before, days)
+        return remove(connection, kind, before, days)
 
     def sweep(self, connection: Connection) -> None:
         """Remove the files of artifacts that are gone."""
         self._blobs.sweep(connection)
 
-    def surplus(self, kept: Retention) -> str | None:
+    def surplus(self, kind: Kind, kept: Bound) -> str | None:
         """See `retention.surplus`."""
-        return self._read(lambda connection: surplus(connection, kept))
+        return self._read(lambda connection: surplus(connection, kind, kept))
 
     def find(self, identity: str) -> Run | None:
         """A run with its inputs and result."""

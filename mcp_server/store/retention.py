@@ -1,49 +1,72 @@
-"""How long history is kept: by number, age and bytes. Blocking."""
+"""How long history is kept: by number, age and bytes. Blocking.
+
+Runs go whole. What the components of a run did, and the artifacts it left, may go before it; it then says so.
+"""
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, case, delete, func, literal, select, update
 
-from . import Retention
-from .run_tables import executions, runs
+from . import Bound, Kind
+from .run_tables import artifacts, executions, responses, runs
 
 AT_ONCE = 500
-"""Runs removed in one transaction, so that writing never waits long."""
+"""Runs removed, or cut, in one transaction, so that writing never waits long."""
+CALLS = runs.c.verb != "step"
+"""All but step-wise runs."""
+ADDRESS = re.compile(rb"run://([0-9a-f]+)/artifacts/")
+OWNERS: Mapping[Kind, Column[Any]] = MappingProxyType(
+    {"runs": runs.c.id, "steps": executions.c.run, "artifacts": artifacts.c.run}
+)
+"""Which run a row belongs to."""
+SIZES: Mapping[Kind, tuple[Column[Any], ColumnElement[Any]]] = MappingProxyType(
+    {
+        "runs": (runs.c.id, runs.c.size),
+        "steps": (responses.c.run, func.length(responses.c.response)),
+        "artifacts": (artifacts.c.run, artifacts.c.size),
+    }
+)
+"""Which run bytes belong to, and how many they are."""
 
 
-def surplus(connection: Connection, kept: Retention) -> str | None:
-    """The newest id that is too much, or None. What ended up to it may go."""
-    found = [_by_age(kept.days), _by_number(connection, kept.runs), _by_bytes(connection, kept.bytes)]
+def surplus(connection: Connection, kind: Kind, kept: Bound) -> str | None:
+    """The id of the newest run that is, or has, too much of this; or None. What ended up to it may go."""
+    found = [
+        _by_age(kept.days),
+        _beyond(connection, kind, OWNERS[kind], literal(1), kept.number),
+        _beyond(connection, kind, *SIZES[kind], kept.bytes),
+    ]
     return max((each for each in found if each), default=None)
 
 
-def remove(connection: Connection, before: str, days: float | None) -> int:
-    """Remove some of the runs up to this id that are over and have expired, with what they left.
+def remove(connection: Connection, kind: Kind, before: str, days: float | None) -> int:
+    """Remove some of the runs up to this id that are over and have expired, or what they have of this.
 
-    Gives how many.
-
-    What a younger run was made from stays, for it shares its past. A step-wise run that nobody moved for
-    `days` is over too.
+    Gives of how many. What others need stays: a run that a younger one was made from, steps that a younger
+    one shares, artifacts that were given to a run which is not over. A step-wise run is nothing without its
+    steps, and keeps them; one that nobody moved for `days` is over too.
     """
-    younger = runs.alias()
-    spared = func.coalesce(runs.c.expires, 0.0) > time.time()
-    over = runs.c.finished.is_not(None) & ~spared
-    if days is not None:
-        since = time.time() - days * 86400
-        moved = (executions.c.run == runs.c.id) & (
-            func.coalesce(executions.c.finished, executions.c.started) > since
-        )
-        over |= (
-            (runs.c.instance == "")
-            & (runs.c.started <= since)
-            & ~select(executions.c.id).where(moved).exists()
-        )
-    used = select(younger.c.id).where(younger.c.parent == runs.c.id).exists()
-    old = select(runs.c.id).where(runs.c.id <= before, over, ~used)
-    some = connection.scalars(old.order_by(runs.c.id).limit(AT_ONCE)).all()
-    connection.execute(delete(runs).where(runs.c.id.in_(some)))
+    owner = OWNERS[kind]
+    chosen = runs.c.finished.is_not(None) & ~(func.coalesce(runs.c.expires, 0.0) > time.time())
+    if kind == "runs":
+        chosen = chosen if days is None else chosen | _abandoned(days)
+    else:
+        chosen &= CALLS & select(owner).where(owner == runs.c.id).exists()
+    if kind != "artifacts":
+        chosen &= ~_shared(kind)
+    if kind != "steps":
+        chosen &= runs.c.id.not_in(_given(connection))
+    old = select(runs.c.id).where(runs.c.id <= before, chosen).order_by(runs.c.id)
+    some = connection.scalars(old.limit(AT_ONCE)).all()
+    if kind != "runs":
+        connection.execute(update(runs).where(runs.c.id.in_(some)).values(_without(kind)))
+    connection.execute(delete(owner.table).where(owner.in_(some)))
     return len(some)
 
 
@@ -52,17 +75,53 @@ def _by_age(days: float | None) -> str | None:
     return None if days is None else f"{int((time.time() - days * 86400) * 1000):012x}"
 
 
-def _by_number(connection: Connection, number: int | None) -> str | None:
-    if number is None:
-        return None
-    return connection.scalar(select(runs.c.id).order_by(runs.c.id.desc()).offset(number).limit(1))
-
-
-def _by_bytes(connection: Connection, limit: int | None) -> str | None:
+def _beyond(
+    connection: Connection, kind: Kind, owner: Column[Any], amount: ColumnElement[Any], limit: int | None
+) -> str | None:
+    """The newest run with which all amounts, from the newest on, are more than the limit."""
     if limit is None:
         return None
-    total = func.sum(runs.c.size).over(order_by=runs.c.id.desc()).label("total")
-    sizes = select(runs.c.id, total).subquery()
+    amounts = select(owner.label("run"), func.sum(amount).label("amount")).group_by(owner)
+    if kind != "runs":
+        amounts = amounts.where(owner.in_(select(runs.c.id).where(CALLS)))
+    each = amounts.subquery()
+    total = func.sum(each.c.amount).over(order_by=each.c.run.desc()).label("total")
+    totals = select(each.c.run, total).subquery()
     return connection.scalar(
-        select(sizes.c.id).where(sizes.c.total > limit).order_by(sizes.c.id.desc()).limit(1)
+        select(totals.c.run).where(totals.c.total > limit).order_by(totals.c.run.desc()).limit(1)
     )
+
+
+def _abandoned(days: float) -> ColumnElement[bool]:
+    """Step-wise runs that nobody moved since."""
+    since = time.time() - days * 86400
+    moved = (executions.c.run == runs.c.id) & (
+        func.coalesce(executions.c.finished, executions.c.started) > since
+    )
+    left = ~select(executions.c.id).where(moved).exists()
+    return (runs.c.instance == "") & (runs.c.started <= since) & left
+
+
+def _shared(kind: Kind) -> ColumnElement[bool]:
+    """A younger run was made from it, and if it is about steps, still has its own."""
+    younger = runs.alias()
+    made = select(younger.c.id).where(younger.c.parent == runs.c.id)
+    if kind == "steps":
+        made = made.where(select(executions.c.id).where(executions.c.run == younger.c.id).exists())
+    return made.exists()
+
+
+def _given(connection: Connection) -> set[str]:
+    """The runs whose artifacts are arguments of runs that are not over."""
+    going = select(runs.c.inputs).where(runs.c.finished.is_(None), runs.c.inputs.is_not(None))
+    return {each.decode() for inputs in connection.scalars(going) for each in ADDRESS.findall(bytes(inputs))}
+
+
+def _without(kind: Kind) -> dict[str, Any]:
+    """What changes in the row of a run from which this goes."""
+    owner, amount = SIZES[kind]
+    gone = select(func.coalesce(func.sum(amount), 0)).where(owner == runs.c.id).scalar_subquery()
+    return {
+        "size": case((runs.c.size > gone, runs.c.size - gone), else_=0),
+        "swept": func.coalesce(runs.c.swept + " ", "") + kind,
+    }

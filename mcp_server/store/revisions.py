@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import Outdated
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS = tuple(f"{number:04d}" for number in range(1, 14))
 """The last is what this code reads and writes."""
 CURRENT = "SELECT version_num FROM alembic_version"
 

@@ -51,6 +51,7 @@ runs = Table(
     Column("events", LargeBinary),
     Column("question", LargeBinary),
     Column("expires", Float),
+    Column("swept", Text),
 )
 """One row for each run. Ids sort by time.
 
@@ -59,7 +60,8 @@ run stands at. `key` is the hash of caller and idempotency key, `fingerprint` th
 asked with it. `size` is the bytes of what went in and out, of the artifacts and the recorded steps. `usage`,
 `fault`, `inputs`, `structured` and `question` (what it waits for) are JSON objects, `content` and `events`
 JSON arrays. Until it `expires`, retention spares it: somebody was given its id. Whoever finds a run that
-`continues` without its server goes on with it. Times are seconds since the epoch.
+`continues` without its server goes on with it. `swept` is what retention took of it: `steps`, `artifacts`, or
+both. Times are seconds since the epoch.
 """
 
 unfinished = runs.c.finished.is_(None)

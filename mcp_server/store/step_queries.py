@@ -60,14 +60,14 @@ def add(connection: Connection, run: Run, instance: str, step: StepDone) -> None
 
 
 def line(connection: Connection, identity: str) -> Line:
-    head = connection.execute(select(runs.c.head).where(runs.c.id == identity, runs.c.verb != "step")).first()
-    if head is None:  # the executions of a step-wise run are no calls of components
-        return Line()
-    path = _path(connection, head[0])
-    known = {row.id for row in path}
+    known = select(runs.c.head, runs.c.swept).where(runs.c.id == identity, runs.c.verb != "step")
+    if (run := connection.execute(known).first()) is None:
+        return Line()  # the executions of a step-wise run are no calls of components
+    path = _path(connection, run.head)
+    passed = {row.id for row in path}
     made = select(executions).where(executions.c.run == identity)
     made = made.order_by(executions.c.finished, executions.c.number)
-    left = [row for row in connection.execute(made) if row.id not in known and row.status != MARK]
+    left = [row for row in connection.execute(made) if row.id not in passed and row.status != MARK]
     steps = [_recorded(row) for row in path if row.status != MARK]
     latest = {each.step.label: each for each in steps}  # made again by a later attempt
     changes: dict[str, Json] = {}
@@ -78,6 +78,7 @@ def line(connection: Connection, identity: str) -> Line:
         tuple(each for each in steps if latest[each.step.label] is each),
         changes,
         tuple(map(_recorded, left)),
+        tuple((run.swept or "").split()),
     )
 
 
@@ -117,7 +118,7 @@ def fork(connection: Connection, run: Run, change: RunChange, turn: Turn) -> Run
 
 def rewind(connection: Connection, run: Run, turn: Turn, instance: str) -> Run:
     ended = (runs.c.id == run.id) & (runs.c.attempt == run.attempt) & runs.c.finished.is_not(None)
-    empty = dict.fromkeys(("finished", "error", "fault", "content", "structured", "usage", "events"))
+    empty = dict.fromkeys(("finished", "error", "fault", "content", "structured", "usage", "events", "swept"))
     going = {"status": "running", "instance": instance, "attempt": run.attempt + 1, "partial": False} | {
         "continues": run.continues
     }

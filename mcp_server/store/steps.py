@@ -47,6 +47,8 @@ class Line:
     """By label, the inputs that were changed on the way."""
     left: tuple[Recorded, ...] = ()
     """What the run made and then was rewound over."""
+    swept: tuple[str, ...] = ()
+    """What retention took from the run: `steps`, of which there are none here then, or `artifacts`."""
 
 
 class Steps:

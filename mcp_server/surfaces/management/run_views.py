@@ -84,12 +84,16 @@ def gave(run: Run) -> Json:
 
 
 def steps_shown(run: Run, line: Line) -> Json:
-    """The calls of the components of a run, in the order they ended; then those it was rewound over."""
+    """The calls of the components of a run, in the order they ended; then those it was rewound over.
+
+    Also what of the run retention took.
+    """
+    swept: Json = {"no_longer_kept": [*line.swept]} if line.swept else {}
     if not line.steps and not line.left:
-        return {}
+        return swept
     calls = [step_shown(run, each) for each in line.steps]
     left = [step_shown(run, each) | {"status": "invalidated", "reused": False} for each in line.left]
-    return {"steps": [*calls, *left][-STEPS:]}
+    return {"steps": [*calls, *left][-STEPS:], **swept}
 
 
 def step_shown(run: Run, kept: Recorded) -> Json:
