@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,14 @@ from .archive import Readiness
 from .board import Board
 from .comparing import Recommendation, SchemaChange, deltas, recommended, schema_changes, source_diff
 from .keeper import Keeper
+
+NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def version_number(text: str) -> int | None:
+    """The number of a version as callers write it; None for what cannot be one."""
+    return int(text) if NUMBER.fullmatch(text) else None
+
 
 STATES: Mapping[State, Readiness] = MappingProxyType(
     {"running": "ready", "loading": "pending", "error": "failed"}

@@ -64,7 +64,7 @@ def staged(answer: Json) -> None:
 
 def compared(answer: Json) -> None:
     """Two versions: what changed in the source, in the schemas and in the metrics, and which one to use."""
-    for each in answer["source_diff"].splitlines():
+    for each in answer.get("source_diff", "").splitlines():
         click.echo(click.style(output(each), fg=_changed(each), bold=each.startswith(("---", "+++"))))
     changes: list[Json] = answer.get("schema_changes", [])
     if changes:

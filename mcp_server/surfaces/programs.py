@@ -7,6 +7,7 @@ could not begin is refused as everywhere.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, Literal
 
 import orjson
@@ -16,6 +17,7 @@ from starlette.responses import Response
 
 from ..access import sight
 from ..catalog import Entry
+from ..catalog.versions import version_number
 from ..content.encoder import dump
 from ..errors import Invalid, NotFound
 from ..models import CALLS, Json, Run
@@ -172,15 +174,13 @@ class Programs:
 
     async def _program(self, request: Request, identity: str) -> tuple[str, int | None]:
         """The pipeline that is meant, and its version if one is. Raises `NotFound`."""
-        name, _, number = identity.partition(":")
-        if not number or (number.isascii() and number.isdecimal() and len(number) < 10):
-            version = int(number) if number else None
-            try:
+        name, colon, text = identity.partition(":")
+        version = version_number(text)
+        with suppress(NotFound):
+            if version or not colon:
                 sight.check(caller_of(request, ORIGIN), "run", name)
                 await self._catalog.find(name, version)
                 return name, version
-            except NotFound:
-                pass
         raise NotFound(f"Program not found: {identity[:100]}")
 
 

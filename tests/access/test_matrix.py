@@ -177,6 +177,7 @@ async def test_another_pipeline_is_to_a_key_for_one_as_one_that_is_not_there(ser
             "pipeline://{}/diagram",
             "pipeline://{}/versions/1",
             "pipeline://{}/source/x",
+            "pipeline://{}/versions/1/source/x",
         ):
             told, expected = [str(await error(client, uri.format(name))) for name in ("other", "nowhere")]
             assert told.replace("other", "nowhere") == expected

@@ -16,6 +16,7 @@ from .conftest import wrapper
 
 pytestmark = pytest.mark.anyio
 
+OLD_SOURCE = "pipeline://{name}/versions/{version}/source/{+path}"
 LETTERS = '''
     from typing import Literal
     from mcp_server import completion, prompt, resource
@@ -91,6 +92,9 @@ async def completed(
         ("pipeline://{name}/diagram", "name", "the", {}, ["other"]),
         ("pipeline://{name}/versions/{version}", "version", "", {"name": "letters"}, ["1"]),
         ("pipeline://{name}/source/{+path}", "path", "note", {"name": "letters"}, ["note.txt"]),
+        (OLD_SOURCE, "version", "", {"name": "letters"}, ["1"]),
+        (OLD_SOURCE, "path", "note", {"name": "letters", "version": "1"}, ["note.txt"]),
+        (OLD_SOURCE, "path", "", {"name": "letters", "version": "7"}, []),
         ("pipeline://{name}/source/{+path}", "path", "", {"name": "nowhere"}, []),
         ("pipeline://{name}/source/{+path}", "path", "", {}, []),
         ("run://{run_id}", "run_id", "", {}, []),

@@ -166,7 +166,7 @@ async def test_templates_of_the_server_come_before_those_of_pipelines(client: Cl
         "pipeline://{name}/diagram",
         "pipeline://{name}/versions/{version}",
         "pipeline://{name}/source/{+path}",
-        "run://{run_id}",
+        "pipeline://{name}/versions/{version}/source/{+path}",
     ]
     assert templates[-1] == "shop://items/{number}"
 
@@ -216,6 +216,8 @@ async def test_a_resource_may_ask_who_reads_it(client: Client) -> None:
             "pipeline://shop/other",
         ),
         *("pipeline://shop/diagram", "pipeline://shop/source/none.py", "pipeline://shop/source/../../passwd"),
+        *(f"pipeline://shop/versions/{number}/source/pipeline_wrapper.py" for number in ("9", "0", "x", "²")),
+        "pipeline://shop/versions/1/source/../../../state.db",
         *("run://0123", "run://0123/artifacts/x", "run:x", "file:///etc/passwd", "x" * 10_000),
     ],
 )

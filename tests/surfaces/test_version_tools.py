@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import anyio
 import jsonschema_rs
 import pytest
 from mcp import Client
+from mcp.shared.exceptions import MCPError
 
+from mcp_server.models import Action, Caller
 from mcp_server.server import Server
 from mcp_server.settings import Settings
 from mcp_server.surfaces.management.version_tools import TOOLS
@@ -32,18 +35,32 @@ def says(word: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    """A client of a server where version 1 of `say` says one, and version 2 is in production and says two."""
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
     (tmp_path / "pipelines").mkdir()
-    settings = Settings(folder=tmp_path / "pipelines", state=tmp_path / "state", engine="local")
-    async with Server(settings) as server:
-        protocol = ProtocolServer(server)
-        with anyio.fail_after(60):
-            async with protocol.announcing(), Client(protocol) as connected:
-                for word in ("one", "two"):
-                    files = {"name": "say", "files": says(word), "overwrite": True}
-                    assert not (await connected.call_tool("deploy_pipeline", files)).is_error
-                yield connected
+    async with Server(
+        Settings(folder=tmp_path / "pipelines", state=tmp_path / "state", engine="local")
+    ) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def connected(server: Server, *scopes: Action) -> AsyncIterator[Client]:
+    """A client with these scopes, or with all."""
+    caller = Caller(name="someone", scopes=frozenset(scopes)) if scopes else server.access.owner
+    protocol = ProtocolServer(server, caller)
+    with anyio.fail_after(60):
+        async with protocol.announcing(), Client(protocol) as client:
+            yield client
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    """A client of a server where version 1 of `say` says one, and version 2 is in production and says two."""
+    async with connected(server) as made:
+        for word in ("one", "two"):
+            files = {"name": "say", "files": says(word), "overwrite": True}
+            assert not (await made.call_tool("deploy_pipeline", files)).is_error
+        yield made
 
 
 async def manage(client: Client, verb: str, /, **arguments: Any) -> dict[str, Any]:
@@ -137,6 +154,28 @@ async def test_versions_are_described_compared_and_deleted(client: Client) -> No
     assert "no version 1" in await refused(client, "delete_version", version="1")
     assert "texts" in await refused(client, "update_version", version="2", tags={"a": 1})
     assert "numbers" in await refused(client, "update_version", version="2", metrics={"a": True})
+
+
+async def text_of(client: Client, uri: str) -> str:
+    (content,) = (await client.read_resource(uri)).contents
+    return content.model_dump()["text"]
+
+
+async def test_the_source_of_every_version_is_read_by_callers_that_may_deploy(
+    server: Server, client: Client
+) -> None:
+    for version, word in (("1", "one"), ("2", "two")):
+        (path,) = json.loads(await text_of(client, f"pipeline://say/versions/{version}"))["files"]
+        source = await text_of(client, f"pipeline://say/versions/{version}/source/{path}")
+        assert {path: source} == says(word)
+    async with connected(server, "read") as reader:
+        found = await manage(reader, "compare_versions", first="1", second="2")
+        assert "source_diff" not in found and found["schema_changes"] == [] and found["recommendation"]
+        assert "files" not in json.loads(await text_of(reader, "pipeline://say/versions/1"))
+        listed = (await reader.list_resource_templates()).resource_templates
+        assert not any("/source/" in each.uri_template for each in listed)
+        with pytest.raises(MCPError, match="Unknown resource"):
+            await text_of(reader, "pipeline://say/versions/1/source/pipeline_wrapper.py")
 
 
 async def test_they_are_not_in_the_list_that_every_client_gets(client: Client) -> None:

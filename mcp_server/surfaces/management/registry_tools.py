@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from ...catalog import VersionStatus
 from ...catalog.comparing import gained
+from ...catalog.versions import version_number
 from ...errors import Conflict, Invalid
 from ...models import Caller, Json
 from ...runs import new_id
@@ -38,10 +39,11 @@ class RegistryTools:
         given = call.arguments
         tags, metrics = checked(given)
         source: str = given["source"]
-        name, colon, number = source.rpartition(":")
-        if colon and not (number.isascii() and number.isdecimal() and len(number) < 10):
+        name, colon, text = source.rpartition(":")
+        number = version_number(text) if colon else None
+        if colon and number is None:
             raise Invalid("Write `source` as name:version, or as a digest.")
-        digest = await self.digest(name, int(number)) if colon else source
+        digest = await self.digest(name, number) if number else source
         return shown(await self.registered(call.caller, given["name"], digest, tags, metrics))
 
     async def digest(self, name: str, number: int) -> str:

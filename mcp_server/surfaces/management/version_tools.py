@@ -74,7 +74,8 @@ class VersionTools:
     async def compare(self, call: Invocation) -> Json:
         """Two versions side by side."""
         name, first = named(call, "first")
-        return compared(await self._catalog.compare_versions(name, first, named(call, "second")[1]))
+        found = await self._catalog.compare_versions(name, first, named(call, "second")[1])
+        return compared(found, sources=call.caller.may("deploy"))
 
     async def evaluate(self, call: Invocation) -> Json:
         """Measure a version on golden cases, and wait a while; it goes on without its caller."""
@@ -116,15 +117,18 @@ def shown(version: VersionStatus) -> Json:
     return view | ({"parent": str(version.parent)} if version.parent else {})
 
 
-def compared(found: Comparison) -> Json:
-    """A comparison as callers see it; without `schema_changes` if a version does not load any more."""
+def compared(found: Comparison, *, sources: bool) -> Json:
+    """A comparison as callers see it; `sources` says whether this one may read them.
+
+    It is without `schema_changes` if a version does not load any more.
+    """
     advice: Mapping[str, object] = {"reason": found.recommendation.reason}
     if found.recommendation.version:
         advice = {"version": str(found.recommendation.version), **advice}
     view: Json = {
         "first": shown(found.first),
         "second": shown(found.second),
-        "source_diff": found.source,
+        **({"source_diff": found.source} if sources else {}),
         "metric_deltas": dict(found.deltas),
         "recommendation": dict(advice),
     }
@@ -265,7 +269,8 @@ TOOLS: tuple[Json, ...] = (
     tool(
         "compare_versions",
         "Compare versions",
-        "Compares two versions: source diff, schema changes, metric deltas, and which one to use.",
+        "Compares two versions: schema changes, metric deltas, which one to use; to callers that may deploy "
+        "also the source diff.",
         takes(
             PIPELINE | {"first": number("The older version."), "second": number("The newer version.")},
             "name",

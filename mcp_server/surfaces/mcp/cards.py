@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import orjson
 
 from ...access import sight
 from ...artifacts import TEMPLATE as ARTIFACT
-from ...errors import NotFound
-from ...models import Caller, Json
+from ...catalog.versions import version_number
+from ...errors import Broken, NotFound, Unavailable
+from ...models import Caller, Json, Source
 from ...pipelines.diagrams import ADDRESS as DIAGRAM
 from ...pipelines.diagrams import MERMAID
 from ...pipelines.uris import Template
@@ -20,6 +23,7 @@ JSON = "application/json"
 CARD = Template("pipeline://{name}")
 VERSION = Template("pipeline://{name}/versions/{version}")
 SOURCE = Template("pipeline://{name}/source/{+path}")
+OLD_SOURCE = Template("pipeline://{name}/versions/{version}/source/{+path}")
 RUN = Template("run://{run_id}")
 TEMPLATES: tuple[Json, ...] = (
     {
@@ -40,7 +44,7 @@ TEMPLATES: tuple[Json, ...] = (
         "uriTemplate": VERSION.text,
         "name": "pipeline_version",
         "title": "Pipeline version",
-        "description": "Stage, author, parent, tags, metrics and evaluations of a version.",
+        "description": "Stage, author, parent, tags, metrics, evaluations and files of a version.",
         "mimeType": JSON,
     },
     {
@@ -48,6 +52,13 @@ TEMPLATES: tuple[Json, ...] = (
         "name": "pipeline_source",
         "title": "Pipeline source",
         "description": "A file of the version that serves.",
+        "mimeType": "text/plain",
+    },
+    {
+        "uriTemplate": OLD_SOURCE.text,
+        "name": "pipeline_version_source",
+        "title": "Source of a version",
+        "description": "A file of any version; the version's own resource names its files.",
         "mimeType": "text/plain",
     },
     {
@@ -76,6 +87,12 @@ class Cards:
         self._catalog = server.catalog
         self._runs = server.runs
         self._measured = server.evaluations.measured
+        self._made = (
+            (CARD, JSON, self._card),
+            (VERSION, JSON, self._version),
+            (SOURCE, "text/plain", self._source),
+            (OLD_SOURCE, "text/plain", self._source),
+        )
 
     async def read(self, caller: Caller, uri: str) -> Json | None:
         """The one content of a resource; None for a URI that is none of the server's own.
@@ -84,28 +101,27 @@ class Cards:
         """
         if uri.startswith("run:"):
             return await self._run(caller, uri)
-        if named := CARD.values(uri) or VERSION.values(uri) or SOURCE.values(uri):
-            sight.check(caller, "read", named["name"])
-        if values := CARD.values(uri):
-            return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(await self._card(**values)).decode()}
-        if values := VERSION.values(uri):
-            return {"uri": uri, "mimeType": JSON, "text": await self._version(**values)}
-        if values := SOURCE.values(uri):
-            return {"uri": uri, "mimeType": "text/plain", "text": await self._source(caller, **values)}
+        for template, kind, make in self._made:
+            if values := template.values(uri):
+                sight.check(caller, "read", values["name"])
+                return {"uri": uri, "mimeType": kind, "text": await make(caller, **values)}
         return None
 
     async def complete(self, caller: Caller, of: str, argument: str, given: Json) -> list[str]:
         """All values a variable of one of the templates can have now; none for ids of runs."""
         if "name" in given and argument != "name":
             sight.check(caller, "read", given["name"])
+        reads = "name" in given and may_read_source(caller)
         match of, argument:
-            case ((CARD.text | DIAGRAM.text | VERSION.text | SOURCE.text), "name"):
+            case ((CARD.text | DIAGRAM.text | VERSION.text | SOURCE.text | OLD_SOURCE.text), "name"):
                 names = (status.name for status in self._catalog.statuses())
                 return [name for name in names if caller.may("read", name)]
-            case VERSION.text, "version" if "name" in given:
+            case ((VERSION.text | OLD_SOURCE.text), "version") if "name" in given:
                 return [str(each.number) for each in await self._catalog.versions(given["name"])]
-            case SOURCE.text, "path" if "name" in given and may_read_source(caller):
+            case SOURCE.text, "path" if reads:
                 return sorted((await self._catalog.source(given["name"])).files)
+            case OLD_SOURCE.text, "path" if reads and "version" in given:
+                return sorted((await self._files(given["name"], given["version"])).files)
             case _:
                 return []
 
@@ -117,7 +133,7 @@ class Cards:
         view = detailed(await self._runs.past.run(caller, identity), self._runs.live(identity))
         return {"uri": uri, "mimeType": JSON, "text": orjson.dumps(view).decode()}
 
-    async def _card(self, name: str) -> Json:
+    async def _card(self, caller: Caller, name: str) -> str:
         if name not in self._catalog.snapshot.entries:
             await self._catalog.ready()
         status = self._catalog.status(name).model_dump(mode="json", exclude_none=True)
@@ -125,24 +141,36 @@ class Cards:
         entry = self._catalog.snapshot.entries[name]
         tool = entry.manifest.tool if entry.manifest else {}
         about = {key: value for key, value in tool.items() if key in TOLD}
-        return {**status, **about, "statistics": statistics}
+        return orjson.dumps({**status, **about, "statistics": statistics}).decode()
 
-    async def _version(self, name: str, version: str) -> str:
-        for each in await self._catalog.versions(name):
-            if str(each.number) == version:
-                found = await self._measured.of(name, each.number)
-                scores = [evaluated(measurement) for measurement in found if measurement.total]
-                view = each.model_dump(mode="json", exclude_none=True) | {"evaluations": scores}
-                return orjson.dumps(view).decode()
-        raise NotFound(f"{name} has no version {version[:20]}.")
+    async def _version(self, caller: Caller, name: str, version: str) -> str:
+        known = await self._catalog.version(name, numbered(name, version))
+        found = await self._measured.of(name, known.number)
+        view = known.model_dump(mode="json", exclude_none=True)
+        view["evaluations"] = [evaluated(measurement) for measurement in found if measurement.total]
+        if may_read_source(caller):
+            with suppress(Broken, Unavailable):  # its files are gone, and all else is still known
+                view["files"] = sorted((await self._files(name, version)).files)
+        return orjson.dumps(view).decode()
 
-    async def _source(self, caller: Caller, name: str, path: str) -> str:
+    async def _source(self, caller: Caller, name: str, path: str, version: str | None = None) -> str:
         if not may_read_source(caller):
             raise NotFound(f"There is no pipeline named {name[:64]}.")
-        files = (await self._catalog.source(name)).files
-        if path not in files:
+        source = await (self._files(name, version) if version else self._catalog.source(name))
+        if path not in source.files:
             raise NotFound(f"{name} has no file {path[:200]}.")
-        return files[path].decode()
+        return source.files[path].decode()
+
+    async def _files(self, name: str, version: str) -> Source:
+        return await self._catalog.version_source(name, numbered(name, version))
+
+
+def numbered(name: str, version: str) -> int:
+    """The number that is meant. Raises `NotFound` for a text that is none."""
+    number = version_number(version)
+    if number is None:
+        raise NotFound(f"{name[:64]} has no version {version[:20]}.")
+    return number
 
 
 def evaluated(measurement: Measurement) -> Json:

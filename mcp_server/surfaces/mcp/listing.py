@@ -9,7 +9,7 @@ from functools import cached_property
 from ...catalog import Entry, Snapshot
 from ...models import Caller, Json
 from ...pipelines.uris import Template
-from .cards import CARD, SOURCE, TEMPLATES, card_entry
+from .cards import CARD, OLD_SOURCE, SOURCE, TEMPLATES, card_entry
 from .teaching import PROMPT
 from .toolsets import Toolset
 
@@ -79,7 +79,9 @@ class Listing:
         return (
             TEMPLATES
             if self.caller.may("deploy")
-            else tuple(each for each in TEMPLATES if each["uriTemplate"] != SOURCE.text)
+            else tuple(
+                each for each in TEMPLATES if each["uriTemplate"] not in (SOURCE.text, OLD_SOURCE.text)
+            )
         )
 
     @cached_property

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from ...access import sight
 from ...catalog import Serving
+from ...catalog.versions import version_number
 from ...errors import NotFound
 from ...models import Caller, Json, Run
 from ...server import Server
@@ -75,10 +76,10 @@ async def found(server: Server, caller: Caller, model: str) -> tuple[Serving, in
 
     Raises `Refused` if there is none that the caller may run, or if it takes no chats.
     """
-    name, at, number = model.partition("@")
-    if at and not (number.isascii() and number.isdecimal() and len(number) < 10):
+    name, at, text = model.partition("@")
+    version = version_number(text)
+    if at and version is None:
         raise unknown_model(model)
-    version = int(number) if number else None
     try:
         sight.check(caller, "run", name)
         entry = await server.catalog.find(name, version)

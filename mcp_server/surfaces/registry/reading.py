@@ -6,6 +6,7 @@ import io
 import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 
 from anyio import to_thread
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from ...catalog import VersionStatus
 from ...catalog.comparing import deltas, recommended
+from ...catalog.versions import version_number
 from ...errors import NotFound
 from ...models import Json, Source
 from ...server import Server
@@ -196,12 +198,10 @@ class Reading:
 
     async def version(self, request: Request, wanted: Reference) -> VersionStatus:
         """The version that is meant. Raises `NotFound`, also for one that this caller may not see."""
-        seen = caller_of(request, ORIGIN).may("read", wanted.name)
-        try:
-            if seen and wanted.version.isascii() and wanted.version.isdecimal() and len(wanted.version) < 10:
-                return await self._catalog.version(wanted.name, int(wanted.version))
-        except NotFound:
-            pass
+        number = version_number(wanted.version)
+        with suppress(NotFound):
+            if number and caller_of(request, ORIGIN).may("read", wanted.name):
+                return await self._catalog.version(wanted.name, number)
         raise NotFound(f"Model not found: {wanted.name[:64]}:{wanted.version[:20]}")
 
 

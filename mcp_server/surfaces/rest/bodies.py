@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from ...catalog import Stage
+from ...catalog.versions import version_number
 from ...errors import Invalid
 from ...models import Client, Json
 from ...telemetry.spans import carried
@@ -64,9 +65,9 @@ def wanted_version(request: Request) -> int | None:
     text = request.query_params.get("version")
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+    if (number := version_number(text)) is None:
         raise Invalid("`version` must be a whole number from 1.")
-    return int(text)
+    return number
 
 
 def wanted_stage(request: Request) -> Stage | None:
