@@ -69,7 +69,7 @@ class Server:
         self.tally = Tally()
         self.runs.told = self._run_ended
         self.batches = Batches(self.runs, self.catalog)
-        self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, conductor, settings, self.history)
+        self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, settings, self.history)
         url = settings.tracking_url
         self.tracked = Upstream(url.get_secret_value(), settings.tracking_timeout) if url else None
         """The MLflow server, if one is configured."""

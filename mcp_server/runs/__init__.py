@@ -74,7 +74,8 @@ class Runs:
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
         self.elsewhere = Elsewhere(history, self.past, self._going)
-        self._engine = Supplied(engine, self.uploads, self.past.part)
+        self.engine = Supplied(engine, self.uploads, self.past.part)
+        """Runs what is begun here, and what is gone on with."""
 
     async def start(
         self,
@@ -121,7 +122,7 @@ class Runs:
             return self._joined(known)
         if recorder is not None and recorder.keeps and not lasts:
             self._history.record(run, recording)
-        live = self._begin(run, self._engine.run, recording, recorder)
+        live = self._begin(run, self.engine.run, recording, recorder)
         live.listener = listener or ignore
         live.lasting = live.shared = lasts
         live.when_ended(partial(self.cache.keep, entry))

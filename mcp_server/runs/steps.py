@@ -9,7 +9,6 @@ import time
 from ..access import sight
 from ..catalog import Catalog, Serving
 from ..content import failure
-from ..engines import Runner
 from ..errors import Conflict, Invalid, ServerError
 from ..models import Answers, Caller, Json, Recording, Replay, Run, StepDone
 from ..settings import Settings
@@ -33,14 +32,12 @@ class RecordedRuns:
         runs: Runs,
         batches: Batches,
         catalog: Catalog,
-        engine: Runner,
         settings: Settings,
         history: History,
     ) -> None:
         self._runs = runs
         self._batches = batches
         self._catalog = catalog
-        self._engine = engine
         self._settings = settings
         self._history = history
         self._steps = Steps(history)
@@ -163,7 +160,7 @@ class RecordedRuns:
             raise Conflict(f"The components of {run.pipeline} are not recorded any more.")
         recorder.count([step for kept, step in zip(line.steps, steps, strict=True) if kept.run == run.id])
         recorder.count([kept.step for kept in line.left])
-        return self._runs.lasting(run, self._engine.run, recording, recorder).run
+        return self._runs.lasting(run, self._runs.engine.run, recording, recorder).run
 
     async def _look_after(self) -> None:
         while True:

@@ -171,7 +171,30 @@ class PipelineWrapper(Base):
         context.log("info", "a line")
         return self.pipeline.run({})["model"]["replies"][0].text
 """
+READS = """
+from counting import Add
+from haystack import Pipeline
+from mcp_server import Context, File, PipelineWrapper as Base
+
+
+class PipelineWrapper(Base):
+    restartable = True
+
+    def setup(self):
+        self.pipeline = Pipeline()
+        self.pipeline.add_component("a", Add(1, {log!r}))
+        self.pipeline.add_component("c", Add(100, {log!r}, {gate!r}))
+        self.pipeline.connect("a.value", "c.value")
+
+    def run_api(self, context: Context, file: File | None = None) -> str:
+        \"\"\"Adds to how long a file is; without one it leaves one.\"\"\"
+        if file is None:
+            return context.artifact("seven.txt", b"7 bytes")
+        value = self.pipeline.run({{"a": {{"value": len(file.text)}}}})["c"]["value"]
+        return f"{{file.name}}: {{value}}"
+"""
 KINDS = ("plain", "native", "wrapper", "loop")
+YAMLS = ("plain", "native", "loop")
 NEVER = "stubborn"
 """A wrapper that does not say that it may be continued."""
 ONCE = Counter({"1": 1, "10": 1, "100": 1})
@@ -200,12 +223,12 @@ class Place:
             root / "pipelines",
             root / "state",
         )
-        for name in (*KINDS, NEVER, "lost", "talks"):
+        for name in (*KINDS, NEVER, "lost", "talks", "reads"):
             (self.folder / name).mkdir(parents=True)
             (self.folder / name / self._file(name)).write_text(self._text(name))
 
     def _file(self, name: str) -> str:
-        return "pipeline_wrapper.py" if name in ("wrapper", NEVER, "lost", "talks") else "pipeline.yml"
+        return "pipeline_wrapper.py" if name not in YAMLS else "pipeline.yml"
 
     def _text(self, name: str) -> str:
         log, gate = str(self.root / name), str(self.gate)
@@ -218,6 +241,8 @@ class Place:
                 return LOST
             case "talks":
                 return TALKS
+            case "reads":
+                return READS.format(log=log, gate=gate)
             case _:
                 kind = "counting.Add" if name == "plain" else "counting.AsyncAdd"
                 return YAML.format(kind=kind, log=log, gate=gate)
@@ -293,6 +318,16 @@ async def begun(client: Client, name: str) -> str:
     return (await answer(client, "start_run", name=name, arguments={"value": 0}))["run_id"]
 
 
+async def read(client: Client) -> str:
+    """Begin a run that reads what another one left."""
+    address = (await answer(client, "reads"))["result"]
+    return (
+        await answer(
+            client, "start_run", name="reads", arguments={"file": {"uri": address, "name": "seven.txt"}}
+        )
+    )["run_id"]
+
+
 def reused(shown: dict[str, Any]) -> list[str]:
     return [step["step"] for step in shown["steps"] if step["reused"]]
 
@@ -339,6 +374,15 @@ async def test_a_fork_in_a_loop_begins_at_the_call_that_is_named(client: Client,
     forked = await answer(client, "fork_run", run_id=whole["run_id"], step="a#3")
     assert (await ended(client, forked["run_id"]))["result"] == whole["result"]
     assert shared.count("loop") == Counter({"1": 1, "100": 1})
+
+
+async def test_a_run_that_is_made_from_another_one_is_given_its_files_again(client: Client) -> None:
+    first = await ended(client, await read(client))
+    assert first["result"] == {"result": "seven.txt: 108"}
+    run = {"run_id": first["run_id"]}
+    for tool, more in (("rerun", {}), ("fork_run", {"step": "c"}), ("rewind_run", {"target_step": "c"})):
+        made = await answer(client, tool, **run, **more)
+        assert (await ended(client, made["run_id"])).get("result") == first["result"], tool
 
 
 async def test_a_fork_with_a_key_is_made_once_and_not_for_another_request(
@@ -418,6 +462,7 @@ async def test_runs_go_on_where_the_server_died(place: Place, end: signal.Signal
     ):
         runs = {name: await begun(client, name) for name in (*KINDS, NEVER)}
         await at_the_gate(client, place, runs)
+        reading = await read(client)
         task = (await call_as_task(http, "plain", {"value": 0}))["taskId"]
         first.process.send_signal(end)
         await first.process.wait()
@@ -429,6 +474,7 @@ async def test_runs_go_on_where_the_server_died(place: Place, end: signal.Signal
     ):
         shown = {name: await ended(client, run) for name, run in runs.items()}
         done = await reached(http, task, "completed", "failed")
+        assert (await ended(client, reading))["result"] == {"result": "seven.txt: 108"}
     assert shown.pop(NEVER)["error"] == "interrupted"
     assert {name: each["status"] for name, each in shown.items()} == dict.fromkeys(KINDS, "done")
     for name, each in shown.items():
