@@ -24,7 +24,8 @@ class Finding:
     """One line of the table."""
 
     what: str
-    value: float
+    value: float | None
+    """None if it could not be measured; `about` says why."""
     bound: float | None = None
     """The floor; None for a figure that is only told."""
     at_least: bool = True
@@ -32,12 +33,16 @@ class Finding:
     unit: str = "×"
     about: str = ""
     """The figures behind it."""
+    era: Era | None = None
+    """The one it was measured in; None if it is the same in both, or only one is meant."""
 
     @property
     def holds(self) -> bool:
         """True if the floor is reached, or there is none."""
         if self.bound is None:
             return True
+        if self.value is None:
+            return False
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
@@ -64,6 +69,10 @@ class Load:
         """Microseconds of processor per request."""
         return 1e6 * median(self.costs)
 
+    def times(self, other: Load) -> float:
+        """What it costs, as a multiple of the other: the median over the rounds."""
+        return median(one / two for one, two in zip(self.costs, other.costs, strict=True))
+
     @property
     def wait(self) -> float:
         """Milliseconds of the median wait."""
@@ -76,13 +85,15 @@ class Load:
 
 
 class Bench:
-    """What a row may use: how long to measure, a folder of its own, the peers."""
+    """What a row may use: how long to measure, a folder of its own, the peers; why others are `missing`."""
 
-    def __init__(self, folder: Path, peers: Mapping[str, Peer], *, quick: bool) -> None:
+    def __init__(
+        self, folder: Path, peers: Mapping[str, Peer], missing: Mapping[str, str], *, quick: bool
+    ) -> None:
         self.folder = folder
-        self.peers = peers
+        self.peers, self.missing = peers, missing
         self.quick = quick
-        self.rounds = 1 if quick else 7
+        self.rounds = 1 if quick else 5
         self.requests = 160 if quick else 2000
         self.errors: list[str] = []
         """Wrong answers; a benchmark with any has failed."""
@@ -96,16 +107,21 @@ class Bench:
         found = {each.name: Load() for each in targets}
         number = number or self.requests
         for each in targets:
-            await self._load(each, max(connections, number // 4), connections)  # warm
+            await self.load(each, max(connections, number // 4), connections)  # warm
         for _ in range(self.rounds):
             for each in targets:
-                before = each.process.cpu()
-                answers = await self._load(each, number, connections)
-                found[each.name].costs.append((each.process.cpu() - before) / number)
-                found[each.name].answers.append(answers)
+                await self.turn(found[each.name], each, number, connections)
         return found
 
-    async def _load(self, target: Target, number: int, connections: int) -> Answers:
+    async def turn(self, found: Load, target: Target, number: int, connections: int) -> None:
+        """Load it once, and add what was measured to what was found."""
+        before = target.process.cpu()
+        answers = await self.load(target, number, connections)
+        found.costs.append((target.process.cpu() - before) / number)
+        found.answers.append(answers)
+
+    async def load(self, target: Target, number: int, connections: int) -> Answers:
+        """Load it without measuring, but for wrong answers."""
         answers = await load(target.process.port, target.request, target.check, number, connections)
         if answers.errors:
             self.errors.append(f"{target.name}: {answers.errors} wrong, such as {answers.fault}")

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-START = 240.0
+START = 120.0
 """Seconds a server may take until it answers."""
 LOOK = 0.005
 
@@ -47,7 +47,8 @@ async def serve(
 ) -> AsyncIterator[Process]:
     """Run what `command` gives for a free port, until the block ends.
 
-    It has started once `ready` says so of its port. Raises `RuntimeError` with what it wrote if it ends.
+    It has started once `ready` says so of its port. Raises `RuntimeError` with what it wrote if it ends, or
+    never answers.
     """
     port = free_port()
     with tempfile.TemporaryFile() as log:
@@ -56,12 +57,11 @@ async def serve(
             *command(port), stdout=log, stderr=log, env={**os.environ, **(environment or {})}
         )
         try:
-            async with asyncio.timeout(START):
-                while not await answers(ready, port):
-                    if process.returncode is not None:
-                        log.seek(0)
-                        raise RuntimeError(f"it ended: {log.read()[-3000:].decode(errors='replace')}")
-                    await asyncio.sleep(LOOK)
+            while not await answers(ready, port):
+                if process.returncode is not None or time.perf_counter() > since + START:
+                    log.seek(0)
+                    raise RuntimeError(f"no right answer: {log.read()[-3000:].decode(errors='replace')}")
+                await asyncio.sleep(LOOK)
             yield Process(port, process.pid, time.perf_counter() - since)
         finally:
             await stop(process)

@@ -1,73 +1,89 @@
-"""What was found, for people and programs: a table, JSON, and a picture."""
+"""What was found, for people and programs: a table, and JSON that can be read again."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from html import escape
+from pathlib import Path
 
 from .harness import Finding
 from .peers import Peer
 
-WIDTH, BAR, LABEL, ROOM = 760, 20, 250, 90
-OURS, THEIRS = "#2563eb", "#9ca3af"
+Versions = Mapping[str, Mapping[str, str]]
 
 
-def versions(peers: Mapping[str, Peer]) -> dict[str, Mapping[str, str]]:
-    """What ran, by server."""
-    return {"Python": {"": platform.python_version()}} | {
-        name: peer.versions for name, peer in peers.items() if peer.versions
-    }
+def versions(peers: Mapping[str, Peer]) -> Versions:
+    """What ran, by server; servers that share everything are told together."""
+    told: dict[str, list[str]] = {}
+    for name, peer in peers.items():
+        told.setdefault(json.dumps(peer.versions), []).append(name)
+    return {", ".join(names): json.loads(packages) for packages, names in told.items()}
 
 
-def table(findings: Sequence[Finding], ran: Mapping[str, Mapping[str, str]]) -> str:
-    """The table in Markdown, with date and versions."""
-    lines = ["| what | measured | floor | |", "|---|---|---|---|"]
-    for each in findings:
-        bound = "" if each.bound is None else f"{'≥' if each.at_least else '≤'} {each.bound:g} {each.unit}"
-        mark = "" if each.bound is None else ("✓" if each.holds else "✗")
-        lines.append(f"| {each.what} | {each.value:.3g} {each.unit} | {bound} | {mark} {each.about} |")
-    told = "; ".join(
-        f"{name}: {', '.join(f'{k} {v}'.strip() for k, v in got.items())}" for name, got in ran.items()
-    )
-    return "\n".join([*lines, "", f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}. {told}."])
+def machine() -> str:
+    """Processors, Python and system."""
+    shown = Path("/proc/cpuinfo").read_text().splitlines()
+    models = {line.partition(": ")[2] for line in shown if line.startswith("model name")}
+    model = min(models, default=platform.machine())
+    return f"{os.cpu_count()} × {model}, {platform.system()}, Python {platform.python_version()}"
 
 
-def as_json(
-    findings: Sequence[Finding], costs: Mapping[str, float], ran: Mapping[str, Mapping[str, str]]
-) -> str:
-    """The same for programs."""
-    made = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": ran,
-        "microseconds_of_processor_per_call": {name: round(cost, 1) for name, cost in costs.items()},
-        "findings": [asdict(each) | {"holds": each.holds} for each in findings],
-    }
-    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+@dataclass(frozen=True)
+class Figures:
+    """A whole measurement."""
+
+    findings: Sequence[Finding]
+    costs: Mapping[str, float]
+    """Microseconds of processor per call, by server and era: what the picture shows."""
+    versions: Versions
+    machine: str = field(default_factory=machine)
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @classmethod
+    def read(cls, path: Path) -> Figures:
+        """What `text` gave. Raises `OSError` or `ValueError` if it is not there."""
+        made = json.loads(path.read_text())
+        return cls(**made | {"findings": [Finding(**each) for each in made["findings"]]})
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    def table(self) -> str:
+        """As Markdown, one line for each finding, with date, machine and versions."""
+        lines = ["| what | measured | floor | |", "|---|---|---|---|"]
+        for each in self.findings:
+            what = each.what if each.era is None else f"{each.what}, {each.era}"
+            lines.append(f"| {what} | {value(each)} | {bound(each)} | {mark([each])} {each.about} |")
+        return "\n".join([*lines, "", self.told()])
+
+    def told(self) -> str:
+        """When, where and with what it was measured."""
+        ran = "; ".join(
+            f"{names}: {', '.join(f'{package} {number}' for package, number in packages.items())}"
+            for names, packages in self.versions.items()
+        )
+        return f"{self.date[:10]}, {self.machine}. {ran}."
 
 
-def picture(costs: Mapping[str, float]) -> str:
-    """Bars: calls that one core answers in a second, from the processor time of each."""
-    rates = {name: 1e6 / cost for name, cost in costs.items()}
-    most = max(rates.values(), default=1.0)
-    bars = [bar(place, name, rate, most) for place, (name, rate) in enumerate(rates.items())]
-    height = (len(bars) + 1) * (BAR + 6) + 10
-    style = "text{font:13px system-ui,sans-serif;fill:#6b7280}"
-    title = '<text x="0" y="16">Calls of a pipeline that does nothing, a second and core</text>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">'
-    return "\n".join([head, f"<style>{style}</style>", title, *bars, "</svg>"]) + "\n"
+def value(finding: Finding) -> str:
+    """What was measured, with its unit."""
+    return "not measured" if finding.value is None else f"{finding.value:.3g} {finding.unit}"
 
 
-def bar(place: int, name: str, rate: float, most: float) -> str:
-    """One of them."""
-    top = 26 + place * (BAR + 6)
-    width = max(1, round((WIDTH - LABEL - ROOM) * rate / most))
-    color = OURS if name.startswith(("local", "host")) else THEIRS
-    return (
-        f'<text x="{LABEL - 8}" y="{top + 15}" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="{LABEL}" y="{top}" width="{width}" height="{BAR}" rx="3" fill="{color}"/>'
-        f'<text x="{LABEL + width + 6}" y="{top + 15}">{rate:,.0f}</text>'
-    )
+def bound(finding: Finding) -> str:
+    """The floor, if there is one."""
+    if finding.bound is None:
+        return ""
+    return f"{'≥' if finding.at_least else '≤'} {finding.bound:g} {finding.unit}"
+
+
+def mark(findings: Sequence[Finding]) -> str:
+    """Whether all of these reach their floor."""
+    if findings[0].bound is None:
+        return ""
+    return "✓" if all(each.holds for each in findings) else "✗"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from ..harness import Bench, Finding, Load, Target
 from ..load import load
 from ..processes import Process, serve
-from ..requests import MODERN, SESSION, TEXT, Client, Era, answered
+from ..requests import ERAS, MODERN, SESSION, TEXT, Client, Era, answered
 
 ASYNC = '''
 async def run_api_async(self, text: str) -> str:
@@ -28,14 +29,15 @@ FLOORS: Mapping[tuple[str, Era], float] = {
     ("host sync", MODERN): 0.35,
     ("host sync", SESSION): 0.35,
 }
+CALLED = {"local": "engine `local`", "host async": "async in a host", "host sync": "sync in a host"}
 ADDED = {"host async": 0.15, "host sync": 0.3}
 """Milliseconds that a call through a host may take longer than one of bare Starlette, one at a time."""
 TIMES = {"FastMCP": 10.0, "Hayhooks": 25.0}
 """How many times the calls of others the engine `local` has to answer."""
 OTHERS: Mapping[str, tuple[Era, ...]] = {
-    "SDK low-level": (MODERN, SESSION),
-    "SDK high-level": (MODERN, SESSION),
-    "FastMCP": (MODERN, SESSION),
+    "SDK low-level": ERAS,
+    "SDK high-level": ERAS,
+    "FastMCP": ERAS,
     "Hayhooks": (SESSION,),
 }
 
@@ -47,12 +49,13 @@ async def measure(bench: Bench) -> list[Finding]:
         loads = await bench.compare(targets)
         single = await bench.compare(targets[:7], number=max(16, bench.requests // 8), connections=1)
     bench.costs.update({name: each.cost for name, each in loads.items()})
-    return [*ratios(loads), *waits(single), *times(loads)]
+    return [*ratios(loads), *waits(single), *times(loads), *unmeasured(bench)]
 
 
 async def bare(bench: Bench, stack: AsyncExitStack) -> Target:
     """Starlette alone, sent what a modern client sends."""
-    return await peer(bench, stack, "Starlette", MODERN, "Starlette")
+    (found,) = await peer(bench, stack, "Starlette", (MODERN,))
+    return replace(found, name="Starlette")
 
 
 async def own(bench: Bench, stack: AsyncExitStack) -> list[Target]:
@@ -65,47 +68,45 @@ async def own(bench: Bench, stack: AsyncExitStack) -> list[Target]:
         ("host async", hosts, "echo"),
         ("host sync", hosts, "echo_sync"),
     ):
-        for era in (MODERN, SESSION):
+        for era in ERAS:
             found.append(Target(f"{name} {era}", process, await calling(process, era, tool)))
     return found
 
 
 async def others(bench: Bench, stack: AsyncExitStack) -> list[Target]:
     """The peers that are there."""
-    return [
-        await peer(bench, stack, name, era, f"{name} {era}")
-        for name, eras in OTHERS.items()
-        if name in bench.peers
-        for era in eras
-    ]
+    there = [(name, eras) for name, eras in OTHERS.items() if name in bench.peers]
+    return [target for name, eras in there for target in await peer(bench, stack, name, eras)]
 
 
-async def peer(bench: Bench, stack: AsyncExitStack, name: str, era: Era, label: str) -> Target:
-    """A peer, started and asked in this era."""
+async def peer(bench: Bench, stack: AsyncExitStack, name: str, eras: Sequence[Era]) -> list[Target]:
+    """A peer, started once and asked in these eras."""
+    it = bench.peers[name]
 
     async def ready(port: int) -> bool:
-        client = await Client(port, era).open()
+        client = await Client(port, eras[0], it.path).open()
         echo = lambda n: client.call(n, "echo", {"text": TEXT})  # noqa: E731
         return not (await load(port, echo, answered, 1, 1)).errors
 
-    process = await stack.enter_async_context(serve(bench.peers[name].start, ready))
-    return Target(label, process, await calling(process, era, "echo"))
+    process = await stack.enter_async_context(serve(it.start, ready, it.environment))
+    return [Target(f"{name} {era}", process, await calling(process, era, "echo", it.path)) for era in eras]
 
 
-async def calling(process: Process, era: Era, tool: str) -> Callable[[int], bytes]:
+async def calling(process: Process, era: Era, tool: str, path: str = "/mcp") -> Callable[[int], bytes]:
     """Makes the requests of one client."""
-    client = await Client(process.port, era).open()
+    client = await Client(process.port, era, path).open()
     return lambda number: client.call(number, tool, {"text": TEXT})
 
 
 def ratios(loads: Mapping[str, Load]) -> list[Finding]:
     """Ours to bare Starlette, by processor."""
-    base = loads["Starlette"].cost
-    found = [Finding("bare Starlette", 1.0, about=f"{base:.0f} µs of processor a call")]
+    base = loads["Starlette"]
+    found = [Finding("bare Starlette", 1.0, about=f"{base.cost:.0f} µs of processor a call")]
     for (name, era), bound in FLOORS.items():
-        cost = loads[f"{name} {era}"].cost
-        about = f"{cost:.0f} µs of processor a call"
-        found.append(Finding(f"a call, {name}, {era}: of bare Starlette", base / cost, bound, about=about))
+        own = loads[f"{name} {era}"]
+        about = f"{own.cost:.0f} µs of processor a call"
+        what = f"calls a second, {CALLED[name]}: of bare Starlette's"
+        found.append(Finding(what, base.times(own), bound, about=about, era=era))
     return found
 
 
@@ -114,15 +115,16 @@ def waits(loads: Mapping[str, Load]) -> list[Finding]:
     base = loads["Starlette"].wait
     return [
         Finding(
-            f"a call, {name}, {era}: added p50",
-            loads[f"{name} {era}"].wait - base,
+            f"added wait (p50), {CALLED[name]}",
+            (wait := loads[f"{name} {era}"].wait) - base,
             bound,
             at_least=False,
             unit="ms",
-            about=f"{loads[f'{name} {era}'].wait:.2f} ms beside {base:.2f} ms",
+            about=f"{wait:.2f} ms beside {base:.2f} ms",
+            era=era,
         )
         for name, bound in ADDED.items()
-        for era in (MODERN, SESSION)
+        for era in ERAS
     ]
 
 
@@ -132,7 +134,17 @@ def times(loads: Mapping[str, Load]) -> list[Finding]:
     for label, each in loads.items():
         name, _, era = label.rpartition(" ")
         if name in OTHERS:
-            mine = loads[f"local {era}"].cost
-            about = f"{each.cost:.0f} µs beside {mine:.0f} µs"
-            found.append(Finding(f"calls for one of {label}", each.cost / mine, TIMES.get(name), about=about))
+            mine = loads[f"local {era}"]
+            about = f"{each.cost:.0f} µs beside {mine.cost:.0f} µs"
+            what = f"calls a second, {CALLED['local']}: of {name}'s"
+            found.append(Finding(what, each.times(mine), TIMES.get(name), about=about, era=era))
     return found
+
+
+def unmeasured(bench: Bench) -> list[Finding]:
+    """The same for those that are not there."""
+    return [
+        Finding(f"calls a second, {CALLED['local']}: of {name}'s", None, TIMES[name], about=why, era=era)
+        for name, why in bench.missing.items()
+        for era in OTHERS[name]
+    ]

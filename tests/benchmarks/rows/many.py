@@ -53,9 +53,9 @@ async def listing(bench: Bench, stack: AsyncExitStack, own: Process, many: int) 
             connections=PAGE,
         )
         about = f"{loads['list'].cost:.0f} µs beside {loads['bytes'].cost:.0f} µs for {len(body):,} bytes"
-        times = loads["list"].cost / loads["bytes"].cost
-        what = f"tools/list of {many} pipelines, {era}: of writing its bytes"
-        found.append(Finding(what, times, LIST, at_least=False, about=about))
+        what = f"cost of tools/list with {many:,} pipelines: of writing its bytes"
+        times = loads["list"].times(loads["bytes"])
+        found.append(Finding(what, times, LIST, at_least=False, about=about, era=era))
     return found
 
 
@@ -66,11 +66,10 @@ async def calling(bench: Bench, own: Process, alone: Process) -> list[Finding]:
         client = await Client(process.port, MODERN).open()
         targets.append(Target(name, process, partial(call, client)))
     loads = await bench.compare(targets)
-    many, one = loads["many"].cost, loads["alone"].cost
-    about = f"{many:.0f} µs beside {one:.0f} µs"
-    return [
-        Finding("a call among them: of a call of one alone", many / one, CALL, at_least=False, about=about)
-    ]
+    many, one = loads["many"], loads["alone"]
+    about = f"{many.cost:.0f} µs beside {one.cost:.0f} µs"
+    what = "cost of a call among them: of a call of one alone"
+    return [Finding(what, many.times(one), CALL, at_least=False, about=about)]
 
 
 def call(client: Client, number: int) -> bytes:

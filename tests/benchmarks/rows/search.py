@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
 import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from statistics import median
 from textwrap import indent
 
-from ..harness import Bench, Finding, Target
+from ..harness import Bench, Finding, Load, Target
 from ..processes import Process
 from ..requests import MODERN, Client, answered
 
@@ -23,16 +26,15 @@ pipeline = Pipeline()
 pipeline.add_component("search", InMemoryBM25Retriever(store, top_k=3))
 """
 DIRECT = """
-import os, time
+import os, sys, time
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "false"
 {build}
 run = lambda n: pipeline.run({{"search": {{"query": f"green tea number {{n}}"}}}})["search"]["documents"]
-run(0)
-for _ in range({rounds}):
+for line in sys.stdin:
     since = time.process_time()
     for n in range({number}):
         run(n)
-    print((time.process_time() - since) / {number})
+    print((time.process_time() - since) / {number}, flush=True)
 """
 WRAPPER = '''
 {options}
@@ -54,27 +56,41 @@ FEW, MANY = 1000, 10_000
 async def measure(bench: Bench) -> list[Finding]:
     """Haystack's own loop to a call through a host, by processor; answers a second of two replicas to one."""
     few, many = (FEW, MANY) if not bench.quick else (50, 50)
+    return [await beside_a_loop(bench, few), await replicated(bench, many)]
+
+
+async def beside_a_loop(bench: Bench, documents: int) -> Finding:
+    """One caller of the server, and a loop around `Pipeline.run`, in turn."""
     number = max(8, bench.requests // 20)
-    async with bench.ours("search", {"search": WRAPPER.format(options="", build=built(few))}) as process:
-        served = await bench.compare([asking("search", process)], number, connections=1)
+    pipelines = {"search": WRAPPER.format(options="", build=built(documents))}
+    direct: list[float] = []
+    served = Load()
+    async with bench.ours("search", pipelines) as process, loop(documents, number) as turn:
+        await turn()  # warm
+        await bench.load(asking("search", process), number, 1)
+        for _ in range(bench.rounds):
+            direct.append(await turn())
+            await bench.turn(served, asking("search", process), number, 1)
+    ratio = median(one / two for one, two in zip(direct, served.costs, strict=True))
+    about = f"{1e6 * median(direct):.0f} µs of processor in a loop beside {served.cost:.0f} µs through a host"
+    return Finding(
+        f"BM25 over {documents:,} documents: of `Pipeline.run` in a loop", ratio, SHARE, about=about
+    )
+
+
+async def replicated(bench: Bench, documents: int) -> Finding:
+    """A pipeline in one host and in two, asked by four callers."""
     pipelines = {
-        "double": WRAPPER.format(options="replicas = 2", build=built(many)),
-        "single": WRAPPER.format(options="", build=built(many)),
+        "double": WRAPPER.format(options="replicas = 2", build=built(documents)),
+        "single": WRAPPER.format(options="", build=built(documents)),
     }
     async with bench.ours("replicas", pipelines) as process:
-        loads = await bench.compare([asking("single", process), asking("double", process)], number // 2, 4)
-    own, cost = direct(bench, few), served["search"].cost
-    about = f"{own:.0f} µs of processor in a loop beside {cost:.0f} µs through a host"
+        targets = [asking(name, process) for name in ("single", "double")]
+        loads = await bench.compare(targets, max(8, bench.requests // 40), 4)
     rates = loads["double"].rate, loads["single"].rate
-    return [
-        Finding(f"BM25 over {few:,} documents: of Pipeline.run in a loop", own / cost, SHARE, about=about),
-        Finding(
-            f"BM25 over {many:,} documents in two replicas: answers for one of a single host",
-            rates[0] / rates[1],
-            TIMES,
-            about=f"{rates[0]:.0f} a second beside {rates[1]:.0f}; needs two processors that do nothing else",
-        ),
-    ]
+    about = f"{rates[0]:.0f} a second beside {rates[1]:.0f}; needs two processors that do nothing else"
+    what = f"BM25 over {documents:,} documents in two hosts: answers a second of one's"
+    return Finding(what, rates[0] / rates[1], TIMES, about=about)
 
 
 def built(documents: int) -> str:
@@ -93,9 +109,18 @@ def asking(name: str, process: Process) -> Target:
     )
 
 
-def direct(bench: Bench, documents: int) -> float:
-    """Microseconds of processor of a run without any server."""
-    build = BUILD.format(documents=documents)
-    code = DIRECT.format(build=build, rounds=bench.rounds, number=max(8, bench.requests // 20))
-    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return 1e6 * median(map(float, ended.stdout.split()))
+@asynccontextmanager
+async def loop(documents: int, number: int) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """A process without any server; each turn runs the pipeline so often, and gives the seconds of one."""
+    code = DIRECT.format(build=BUILD.format(documents=documents), number=number)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=PIPE, stdout=PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    asking, told = process.stdin, process.stdout
+
+    async def turn() -> float:
+        asking.write(b"\n")
+        return float(await told.readline())
+
+    yield turn
+    asking.close()
+    await process.wait()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from ..harness import Bench, Finding, write
-from ..load import connect
-from ..processes import Process, module, seconds, serve
+from ..load import PATIENCE, connect
+from ..processes import module, seconds, serve
 from ..requests import SESSION, Client
 from .calls import ASYNC
 
@@ -28,26 +30,46 @@ async def measure(bench: Bench) -> list[Finding]:
     await settled(many, number)
     begun: dict[str, list[Start]] = {"sdk": [], "one": [], "many": []}
     for _ in range(bench.rounds):
-        begun["sdk"].append(await begin(bench.peers["SDK low-level"].start))
-        for name, path in (("one", one), ("many", many)):
-            begun[name].append(await begin(partial(command, path)))
+        begun["sdk"].append(await begin(bench.peers["SDK low-level"].start, "echo"))
+        for name, path, last in (("one", one, "echo0"), ("many", many, f"echo{number - 1}")):
+            begun[name].append(await begin(partial(command, path), last))
+    if any(each.has_numpy for each in [*begun["one"], *begun["many"]]):
+        bench.errors.append("start: the process that answers has imported Haystack")
     return [*starts(begun, number), *memories(begun, number)]
 
 
+@dataclass(frozen=True)
 class Start:
     """What a start took."""
 
-    def __init__(self, process: Process, spent: float) -> None:
-        self.seconds = process.started
-        self.spent = spent
-        """Seconds of processor of the process that answers, of its children none."""
-        self.memory = process.memory() / MB
+    seconds: float
+    spent: float
+    """Seconds of processor of the process that answers, of its children none."""
+    memory: float
+    """Megabytes once all its pipelines are listed."""
+    has_numpy: bool
+    """True if what Haystack imports is there."""
 
 
-async def begin(start: Callable[[int], Sequence[str]]) -> Start:
-    """Start it, wait for the answer of `initialize`, look, and end it."""
+async def begin(start: Callable[[int], Sequence[str]], last: str) -> Start:
+    """Start it, wait for the answer of `initialize`, then until `last` is listed, and end it."""
     async with serve(start, initialized) as process:
-        return Start(process, seconds(process.pid))
+        spent = seconds(process.pid)
+        client = await Client(process.port, SESSION).open()
+        async with asyncio.timeout(PATIENCE):
+            while f'"{last}"'.encode() not in await asked(process.port, client.list(1)):
+                await asyncio.sleep(0.05)
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        return Start(process.started, spent, process.memory() / MB, "/numpy/" in maps)
+
+
+async def asked(port: int, request: bytes) -> bytes:
+    """The answer to a single request."""
+    line = await connect(port)
+    try:
+        return await line.ask(request)
+    finally:
+        line.close()
 
 
 async def initialized(port: int) -> bool:
@@ -60,11 +82,7 @@ async def settled(path: Path, number: int) -> None:
     """A first start, in which the pipelines are loaded and what is learned of them is kept."""
 
     async def loaded(port: int) -> bool:
-        line = await connect(port)
-        try:
-            told = await line.ask(f"GET /status HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
-        finally:
-            line.close()
+        told = await asked(port, f"GET /status HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
         return told.count(b'"status":"running"') == number
 
     async with serve(partial(command, path), loaded):
@@ -86,38 +104,24 @@ def command(path: Path, port: int) -> Sequence[str]:
 
 
 def starts(begun: dict[str, list[Start]], number: int) -> list[Finding]:
-    """Ratios of the time to the first answer."""
-    base = median(each.seconds for each in begun["sdk"])
-    found: list[Finding] = []
+    """Ratios of the time to the first answer: the median over the rounds."""
+    sdk, found = begun["sdk"], list[Finding]()
     for name, bound, what in (
-        ("one", START, "start to initialize"),
-        ("many", START_MANY, f"the same with {number:,} pipelines, not for the first time"),
+        ("one", START, "start to initialize: of a server of the SDK"),
+        ("many", START_MANY, f"the same with {number:,} pipelines, a later start"),
     ):
-        took, spent = (
-            median(each.seconds for each in begun[name]),
-            median(each.spent for each in begun[name]),
-        )
-        own = median(each.spent for each in begun["sdk"])
-        about = f"{took:.2f} s beside {base:.2f} s; {spent:.2f} s of processor beside {own:.2f} s"
-        found.append(Finding(f"{what}: of the SDK alone", took / base, bound, at_least=False, about=about))
+        times = median(own.seconds / bare.seconds for own, bare in zip(begun[name], sdk, strict=True))
+        took, base = (median(each.seconds for each in several) for several in (begun[name], sdk))
+        spent, least = (median(each.spent for each in several) for several in (begun[name], sdk))
+        about = f"{took:.2f} s beside {base:.2f} s; {spent:.2f} s of processor beside {least:.2f} s"
+        found.append(Finding(what, times, bound, at_least=False, about=about))
     return found
 
 
 def memories(begun: dict[str, list[Start]], number: int) -> list[Finding]:
     """What is in memory beyond the SDK alone."""
     sdk, one, many = (median(each.memory for each in begun[name]) for name in ("sdk", "one", "many"))
-    about = f"{one:.0f} MB beside {sdk:.0f} MB"
-    further = f"{many:.0f} MB beside {one:.0f} MB"
-    return [
-        Finding(
-            "memory, idle: beyond the SDK alone", one - sdk, MEMORY, at_least=False, unit="MB", about=about
-        ),
-        Finding(
-            f"memory for {number:,} listed pipelines",
-            many - one,
-            MEMORY_MANY,
-            at_least=False,
-            unit="MB",
-            about=further,
-        ),
-    ]
+    about, further = f"{one:.0f} MB beside {sdk:.0f} MB", f"{many:.0f} MB beside {one:.0f} MB"
+    beyond = Finding("memory, idle: beyond a server of the SDK", one - sdk, MEMORY, False, "MB", about)
+    listed = Finding(f"memory for {number:,} listed pipelines", many - one, MEMORY_MANY, False, "MB", further)
+    return [beyond, listed]

@@ -39,8 +39,8 @@ async def measure(bench: Bench) -> list[Finding]:
             costs.append((process.cpu() - before) / CHUNKS)
     cost, wait = 1e6 * median(costs), 1e3 * median(waits)
     return [
-        Finding("a stream of 1,000 pieces: processor per piece", cost, PER_CHUNK, at_least=False, unit="µs"),
-        Finding("a stream: until its first piece is there", wait, FIRST, at_least=False, unit="ms"),
+        Finding("a stream of 1,000 pieces: processor for each", cost, PER_CHUNK, at_least=False, unit="µs"),
+        Finding("until its first piece is there", wait, FIRST, at_least=False, unit="ms"),
     ]
 
 
