@@ -139,6 +139,10 @@ async def test_registered_pipelines_are_listed_called_and_described_like_any_oth
         assert asked.structured_content == {"prompt": {"prompt": "Tell me about tea."}}
         status = (await client.call_tool("get_pipeline_status", {"pipeline_name": "loud"})).structured_content
         assert status and (status["status"], status["version"], status["warnings"]) == ("running", "1", [])
+        versions = (await client.call_tool("list_versions", {"name": "loud"})).structured_content
+        assert versions and [
+            (each["version"], each["stage"], each["unsaved"]) for each in versions["versions"]
+        ] == [("1", "production", True)]
         source = await client.read_resource("pipeline://question/source/pipeline.yml")
         assert "PromptBuilder" in source.contents[0].model_dump()["text"]
         assert loud.ready == 1

@@ -76,6 +76,7 @@ class Keeper:
                 self._wanted = self._wanted.with_served(await self.ledger.registered(name, given))
             self._formers = await self.archive.formers(self._wanted.deployments)
             self._adopt(self._rollout.open(self._target(NOBODY)), "loading")
+            await self.ledger.serving(self._rollout.deployments.values())
 
     async def close(self) -> None:
         """Let go of the store, and of what was not to be kept. Reports that still come are not heard."""
@@ -158,6 +159,7 @@ class Keeper:
             if manifest and present and present.same_source(numbered):
                 self._came_up(replace(present, version=numbered.version), manifest)
         await self.ledger.cache(latest)
+        await self.ledger.serving(self._rollout.deployments.values())
 
     async def _read(self, *, scan: bool) -> None:
         """What is wanted now. A folder pipeline that another server deployed again is read again, too."""

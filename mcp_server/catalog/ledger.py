@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,10 +168,13 @@ class Ledger:
             for name, (deployment, manifest) in schemas.items()
             if deployment.kept
         }
-        try:
+        with suppress(Unavailable):
             await self.store.cache(self.environment, found)
-        except Unavailable:
-            return
+
+    async def serving(self, deployments: Iterable[Deployment]) -> None:
+        """Remember since when these have production. What cannot be written is written at the next start."""
+        with suppress(Unavailable):
+            await self.store.serving({each.name: each.digest for each in deployments if each.kept})
 
     async def in_place(self, deployments: Iterable[Deployment]) -> Deployments:
         """The same, each in the user's folder if its source is unchanged there, else in its copy.

@@ -42,6 +42,8 @@ class VersionStatus(Noun):
     """None if it is not saved."""
     created: float
     """Seconds since the epoch."""
+    deployed: float | None = None
+    """Since when it has been in production, if it is."""
     parent: int | None = None
     """The version that served when this one came."""
     description: str | None = None
@@ -118,9 +120,9 @@ class Versions:
         return await self._archive.source(name, number)
 
     def _unsaved(self, name: str) -> tuple[VersionStatus, ...]:
-        """The upload that serves, if it ends with this server."""
+        """What serves, if it ends with this server."""
         entry = self._board.snapshot.entries.get(name)
-        if entry is None or entry.kept or entry.origin != "upload" or entry.version is None:
+        if entry is None or entry.kept or entry.version is None:
             return ()
         status = self.status(Record(entry.version, ""))
         return (status.model_copy(update={"author": None, "unsaved": True}),)
@@ -167,11 +169,13 @@ class Versions:
 
     def status(self, record: Record) -> VersionStatus:
         """A version as callers see it."""
-        version = record.version
+        version, deployed = record.version, None
+        entry = self._board.snapshot.entries.get(version.pipeline)
         staging = self._keeper.wanted.staged.get(version.pipeline)
         stage: Stage = "archived" if record.archived else "none"
-        if version.number == self._board.production(version.pipeline):
+        if entry and version.number == self._board.production(version.pipeline):
             stage, staging = "production", None
+            deployed = record.deployed or entry.since or version.created
         elif staging and staging.number == version.number:
             stage = "staging"
         return VersionStatus(
@@ -182,6 +186,7 @@ class Versions:
             share=staging.share if staging and stage == "staging" else None,
             author=record.author,
             created=version.created,
+            deployed=deployed,
             parent=record.parent,
             description=record.description,
             tags=record.tags,

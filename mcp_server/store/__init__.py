@@ -202,6 +202,10 @@ class Store:
         """Remember that the name is not to be served, whatever the folder or an upload holds."""
         return await self._do(self._database.undeploy, pipeline)
 
+    async def serving(self, digests: Mapping[str, str]) -> None:
+        """Write down since when these have production, by pipeline; those that had it keep their time."""
+        await self._do(self._database.serving, digests)
+
     async def records(self, pipeline: str) -> tuple[Record, ...]:
         """Every version of a pipeline that was not deleted, by rising number."""
         return await self._do(self._database.records, pipeline)

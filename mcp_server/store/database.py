@@ -70,12 +70,22 @@ class Database:
             version = _numbered(connection, draft)
             stages.unarchive(connection, draft.pipeline, version.number)
             _mark(connection, draft.pipeline, undeployed=False, upload=draft.digest if upload else None)
+            stages.deployed(connection, draft.pipeline, draft.digest)
             return Committed(_raised(connection), (version,))
 
     def undeploy(self, pipeline: str) -> Committed:
         with self._writing() as connection:
             _mark(connection, pipeline, undeployed=True)
+            stages.deployed(connection, pipeline, None)
             return Committed(_raised(connection))
+
+    def serving(self, digests: Mapping[str, str]) -> None:
+        with self._reading() as connection:
+            known = stages.production(connection)
+        if changed := {name: digest for name, digest in digests.items() if known.get(name) != digest}:
+            with self._writing() as connection:
+                for name, digest in sorted(changed.items()):
+                    stages.deployed(connection, name, digest)
 
     def records(self, pipeline: str) -> tuple[Record, ...]:
         with self._reading() as connection:

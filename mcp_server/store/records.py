@@ -25,6 +25,8 @@ class Record:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     archived: bool = False
+    deployed: float | None = None
+    """Since when it has been in production, in seconds since the epoch; None for all others."""
 
 
 @dataclass(frozen=True)

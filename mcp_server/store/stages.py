@@ -5,6 +5,8 @@ A deleted version keeps its row, so that its number is never given again and its
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -57,6 +59,19 @@ def unarchive(connection: Connection, pipeline: str, number: int) -> None:
     connection.execute(update(versions).where(_is(pipeline, number)).values(archived=False))
 
 
+def production(connection: Connection) -> Mapping[str, str]:
+    """The digest of the version that has production, by pipeline."""
+    query = select(versions.c.pipeline, versions.c.digest).where(versions.c.deployed.is_not(None))
+    return {row.pipeline: row.digest for row in connection.execute(query)}
+
+
+def deployed(connection: Connection, pipeline: str, digest: str | None) -> None:
+    """This one has production from now on, or None has; one that had it keeps its time."""
+    every, this = update(versions).where(versions.c.pipeline == pipeline), versions.c.digest == (digest or "")
+    connection.execute(every.where(~this, versions.c.deployed.is_not(None)).values(deployed=None))
+    connection.execute(every.where(this, versions.c.deployed.is_(None)).values(deployed=time.time()))
+
+
 def place(connection: Connection, placing: Placing) -> None:
     """Give a version its stage, in one go with what it displaces. Raises `NotFound`."""
     name, number = placing.pipeline, placing.number
@@ -73,6 +88,7 @@ def place(connection: Connection, placing: Placing) -> None:
         said = {"staging": None, "share": 0.0}
     if placing.stage == "production":
         said |= {"upload": digest, "undeployed": False}
+        deployed(connection, name, digest)
     elif placing.unpins:
         said |= {"upload": None}
     if said:
@@ -89,7 +105,8 @@ def _record(row: Row[Any]) -> Record:
         provenance=row.provenance,
     )
     tags, metrics = orjson.loads(row.tags), orjson.loads(row.metrics)
-    return Record(version, row.author, row.parent, row.description, tags, metrics, row.archived)
+    said = (row.description, tags, metrics)
+    return Record(version, row.author, row.parent, *said, row.archived, row.deployed)
 
 
 def _row(connection: Connection, pipeline: str, number: int) -> Row[Any]:

@@ -48,10 +48,12 @@ versions = Table(
     Column("archived", Boolean, nullable=False, server_default=false()),
     Column("deleted", Boolean, nullable=False, server_default=false()),
     Column("provenance", Text, nullable=False, server_default="local"),
+    Column("deployed", Float),
     UniqueConstraint("pipeline", "digest"),
 )
 """Every version that was ever served. `created` in seconds since the epoch; `options`, `tags` and `metrics`
-as JSON. `provenance` is the most trusted way in which its files came."""
+as JSON. `provenance` is the most trusted way in which its files came. `deployed` is since when it has been in
+production; null for all others."""
 
 marks = Table(
     "marks",

@@ -68,6 +68,41 @@ async def test_folder_edits_have_parents_also_those_made_while_no_server_ran(pla
     ]
 
 
+async def test_it_is_kept_since_when_a_version_has_production(place: Place) -> None:
+    async def since(server: Opened) -> tuple[int, float]:
+        (found,) = [each for each in await server.catalog.versions("adder") if each.deployed]
+        assert found.stage == "production" and found.deployed is not None
+        return found.number, found.deployed
+
+    place.pipeline("adder", wrapper(1))
+    async with place.server():
+        pass
+    async with place.server() as server:
+        known = [await since(server)]
+        await server.deploy("adder", wrapper(2), overwrite=True)
+        known.append(await since(server))
+        await server.deploy("adder", wrapper(2), overwrite=True)
+        assert await since(server) == known[-1], "it has it already"
+        await server.catalog.set_stage("adder", 1, "production")
+        known.append(await since(server))
+    async with place.server() as server:
+        assert await since(server) == known[-1]
+        await server.catalog.set_stage("adder", 1, "none")
+        assert await since(server) == known[-1], "the folder holds the same"
+    place.pipeline("adder", wrapper(2))
+    for _ in range(2):
+        async with place.server() as server:
+            known.append(await since(server))
+    assert known[-1] == known[-2]
+    async with place.server() as server:
+        await server.catalog.undeploy("adder")
+        assert not any(each.deployed for each in await server.catalog.versions("adder"))
+        await server.deploy("adder")
+        known[-1] = await since(server)
+    assert [number for number, _ in known] == [1, 2, 1, 2, 2]
+    assert [seconds for _, seconds in known] == sorted({seconds for _, seconds in known})
+
+
 async def test_what_people_say_about_a_version_is_kept(place: Place) -> None:
     async with place.server() as server:
         await deployed(server, wrapper(1))

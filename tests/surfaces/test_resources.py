@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,8 @@ async def test_a_resource_gives_what_its_method_gives(client: Client, uri: str, 
 
 async def test_a_version_has_a_card_of_its_own(client: Client) -> None:
     card = json.loads(await text_of(client, "pipeline://teller/versions/1"))
-    assert (card["number"], card["stage"]) == (1, "production")
+    assert (card["version"], card["stage"]) == ("1", "production")
+    assert datetime.fromisoformat(card["deployed"]) >= datetime.fromisoformat(card["created"])
     with pytest.raises(MCPError, match="Unknown resource"):
         await client.read_resource("pipeline://teller/versions/9")
 

@@ -114,6 +114,7 @@ def shown(version: VersionStatus) -> Json:
     view = version.model_dump(mode="json", exclude_none=True)
     view["version"] = str(view.pop("number"))
     view["created"] = moment(version.created)
+    view |= {"deployed": moment(version.deployed)} if version.deployed else {}
     return view | ({"parent": str(version.parent)} if version.parent else {})
 
 
@@ -148,6 +149,7 @@ VERSION = gives(
         "share": NUMBER,
         "author": STRING,
         "created": STRING,
+        "deployed": STRING,
         "parent": STRING,
         "description": STRING,
         "tags": OBJECT,

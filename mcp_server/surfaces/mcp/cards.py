@@ -17,6 +17,7 @@ from ...pipelines.uris import Template
 from ...server import Server
 from ...store.measurements import Measurement
 from ..management.run_views import detailed
+from ..management.version_tools import shown
 from ..management.views import moment
 
 JSON = "application/json"
@@ -146,8 +147,8 @@ class Cards:
     async def _version(self, caller: Caller, name: str, version: str) -> str:
         known = await self._catalog.version(name, numbered(name, version))
         found = await self._measured.of(name, known.number)
-        view = known.model_dump(mode="json", exclude_none=True)
-        view["evaluations"] = [evaluated(measurement) for measurement in found if measurement.total]
+        scores = [evaluated(measurement) for measurement in found if measurement.total]
+        view = shown(known) | {"evaluations": scores}
         if may_read_source(caller):
             with suppress(Broken, Unavailable):  # its files are gone, and all else is still known
                 view["files"] = sorted((await self._files(name, version)).files)

@@ -86,17 +86,17 @@ class Reading:
 
     async def production(self, request: Request) -> Response:
         """List what is in production."""
-        entries, by = (await self._catalog.ready()).entries.values(), caller_of(request, ORIGIN)
-        seen = [each for each in entries if by.may("read", each.name)]
-        serving = [(each.version, each.since) for each in seen if each.version and each.serves]
+        await self._catalog.ready()
+        by = caller_of(request, ORIGIN)
         shown = [
             {
-                "name": version.pipeline,
-                "version": str(version.number),
+                "name": each.pipeline,
+                "version": str(each.number),
                 "stage": "Production",
-                "deployed_at": iso(since or version.created),
+                "deployed_at": iso(each.deployed or each.created),
             }
-            for version, since in serving
+            for each in await self._catalog.all_versions()
+            if each.stage == "production" and by.may("read", each.pipeline)
         ]
         return as_json({"models": shown})
 
