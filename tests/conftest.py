@@ -17,6 +17,12 @@ atexit.register(USER_DATA.cleanup)
 os.environ["XDG_DATA_HOME"] = USER_DATA.name  # where a running server says that it is there
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` means: half as many again as there are cores, since tests mostly wait."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long form of the endurance tests")
 

@@ -115,7 +115,7 @@ def test_the_two_commands_of_a_newcomer_come_first_and_are_one_line_each() -> No
     first, second = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[:2]
     assert first.count("\n") == second.count("\n") == 1
     assert first.rstrip().endswith("mcp-server run examples/pipelines")
-    assert second.rstrip().endswith("pytest")
+    assert "/pytest " in second
 
 
 def section(title: str) -> str:

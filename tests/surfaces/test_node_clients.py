@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -27,8 +28,12 @@ def node() -> str:
     npm = shutil.which("npm")
     if found is None or npm is None:
         pytest.skip("NODE CLIENTS NOT TESTED: node and npm are not installed")
-    if not installed():
-        subprocess.run([npm, "ci", "--no-progress"], cwd=FOLDER, check=True, capture_output=True, timeout=300)
+    with (FOLDER / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may run tests side by side
+        if not installed():
+            subprocess.run(
+                [npm, "ci", "--no-progress"], cwd=FOLDER, check=True, capture_output=True, timeout=300
+            )
     return found
 
 
