@@ -20,6 +20,7 @@ from .batches import Batches
 from .live import CANCELLED, Live
 from .making import made
 from .recorder import can_continue, recorder_of
+from .trail import hour
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,9 @@ class RecordedRuns:
             raise Conflict(f"The components of {run.pipeline} are not recorded any more.")
         recorder.count([step for kept, step in zip(line.steps, steps, strict=True) if kept.run == run.id])
         recorder.count([kept.step for kept in line.left])
-        return self._runs.lasting(run, self._runs.engine.run, recording, recorder).run
+        live = self._runs.lasting(run, self._runs.engine.run, recording, recorder)
+        live.trail.last = hour(run)
+        return live.run
 
     async def _look_after(self) -> None:
         while True:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
 
 import anyio
 
-from ..models import Chunk, Event, Notice
+from ..models import Chunk, Event, Notice, Run
 
 KEPT = 500
 """Events of a run that are kept; the oldest go first."""
@@ -17,10 +18,10 @@ SIZE = 256 * 1024
 
 
 class Trail:
-    """The events of one run. Numbers rise by one, from 1."""
+    """The events of one run. Numbers rise by one, from 1; in a later life of the run, from its `hour`."""
 
-    def __init__(self) -> None:
-        self.last = 0
+    def __init__(self, last: int = 0) -> None:
+        self.last = last
         """The number of the newest event."""
         self._said: deque[tuple[int, Event]] = deque()
         self._size = 0
@@ -65,6 +66,11 @@ class Trail:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def hour(run: Run) -> int:
+    """Above the numbers of all that a run has said so far, on whatever server: its age in microseconds."""
+    return max(1, int(((run.finished or time.time()) - run.started) * 1e6))
 
 
 def size_of(event: Event) -> int:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from clients import Served, loaded, serve, until
 
 from .conftest import wrapper
+from .test_rest_following import following
 from .test_session_tasks import Session
 from .test_tasks import ASKING, Body, call, connected, reached, tasks
 
@@ -365,15 +367,26 @@ async def test_a_task_takes_the_answers_to_what_waits_in_parts(
     assert ended["result"]["structuredContent"] == {"result": "2 seats, tea"}
 
 
-async def test_another_server_on_the_state_takes_the_answer(
+async def test_another_server_on_the_state_takes_the_answer_and_who_follows_the_run_hears_all_of_it(
     http: httpx.AsyncClient, served: Served, shared: Place
 ) -> None:
     run = await started(http, "shop", shared)
-    async with serve(shared.folder, state=shared.state) as other, connected(other) as there:
-        await loaded(other.url)
-        await given(there, "answer_run", run_id=run, answers=ACCEPT)
-        late = await given(http, "answer_run", run_id=run, answers=ACCEPT)
-    assert late["status"] == "done"
+    told: list[tuple[str, str, Body]] = []
+    with anyio.fail_after(60):
+        async with serve(shared.folder, state=shared.state) as other, connected(other) as there:
+            await loaded(other.url)
+            async with aclosing(following(http, run)) as events:
+                async for identity, kind, data in events:
+                    told.append((identity, kind, data))
+                    if kind == "question":
+                        by = (there, http)[data["number"] - 1]
+                        await given(by, "answer_run", run_id=run, answers=ACCEPT)
+    assert [kind for _, kind, _ in told] == ["question", "question", "end"]
+    assert told[-1][2]["status"] == "done"
+    ids = [int(identity) for identity, _, _ in told]
+    assert ids == sorted({*ids}), "a client that comes back names the last one"
+    over = await http.get(f"/runs/{run}/events", headers={"Last-Event-ID": str(ids[-1])})
+    assert over.status_code == 204
     assert shared.ran() == Counter({"thought": 3, "paid-100": 1, "shipped": 1})
 
 

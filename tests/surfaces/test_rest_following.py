@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +63,31 @@ async def begun(http: httpx.AsyncClient, name: str, **arguments: Any) -> str:
     return (await http.post("/runs", json={"name": name, "arguments": arguments})).json()["run_id"]
 
 
+async def following(
+    http: httpx.AsyncClient, run: str, after: str | None = None
+) -> AsyncGenerator[tuple[str, str, Any]]:
+    """Id, kind and data of the events, as they come."""
+    headers = {"Last-Event-ID": after} if after else {}
+    async with http.stream("GET", f"/runs/{run}/events", headers=headers) as response:
+        assert response.status_code == 200
+        event: dict[str, str] = {}
+        async for line in response.aiter_lines():
+            key, _, value = line.partition(": ")
+            event[key] = value
+            if not line and "event" in event:
+                yield event["id"], event["event"], json.loads(event["data"])
+                event = {}
+
+
 async def followed(
     http: httpx.AsyncClient, run: str, after: str | None = None, most: int = 10**6
 ) -> list[tuple[str, str, Any]]:
-    """Id, kind and data of the events, at most so many."""
+    """The same in a list, at most so many."""
     told: list[tuple[str, str, Any]] = []
-    headers = {"Last-Event-ID": after} if after else {}
     with anyio.fail_after(LIMIT):
-        async with http.stream("GET", f"/runs/{run}/events", headers=headers) as response:
-            assert response.status_code == 200
-            event: dict[str, str] = {}
-            async for line in response.aiter_lines():
-                key, _, value = line.partition(": ")
-                event[key] = value
-                if not line and "event" in event:
-                    told.append((event["id"], event["event"], json.loads(event["data"])))
-                    event = {}
+        async with aclosing(following(http, run, after)) as events:
+            async for each in events:
+                told.append(each)
                 if len(told) == most:
                     break
     return told

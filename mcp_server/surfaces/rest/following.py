@@ -2,7 +2,8 @@
 
 Each event has its number as id; a client that comes back sends the last one as `Last-Event-ID`, as browsers
 do by themselves, and gets what came since. Only so many are kept (`runs.trail`), older ones are left out.
-The last event is `end`, with the run as `GET /runs/{run_id}` shows it.
+What a run asks is a `question`, and with the answer the stream goes on. The last event is `end`, with the run
+as `GET /runs/{run_id}` shows it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ...errors import Invalid, NotFound
-from ...models import Caller, Run
-from ...runs import Live, ignore
-from ...runs.trail import Trail
+from ...models import Question, Run
+from ...runs import Live
+from ...runs.past import LOOK
+from ...runs.trail import Trail, hour
 from ...server import Server
 from ..callers import caller_of
 from ..management.run_views import detailed
@@ -35,12 +37,13 @@ class Following:
     """The streams that clients hold open."""
 
     def __init__(self, server: Server) -> None:
+        self._server = server
         self._runs = server.runs
         self._followed: WeakSet[Trail] = WeakSet()
 
     def operation(self) -> Operation:
         """The one route."""
-        number = {"type": "string", "pattern": "^[0-9]{1,9}$", "description": "The last event you had."}
+        number = {"type": "string", "pattern": "^[0-9]{1,15}$", "description": "The last event you had."}
         path = "/runs/{run_id}/events"
         return Operation("GET", path, self.events, "Follow a run", headers={LAST: number}, media=(EVENTS,))
 
@@ -53,44 +56,62 @@ class Following:
         """The events of a run until its end; 204 for a client that had them all, so that it stays away."""
         caller, after = caller_of(request, "rest"), last_event(request)
         run = await self._runs.past.run(caller, request.path_params["run_id"])
-        live = self._live(caller, run)
-        if run.ended and after > (live.trail.last if live else 0):
+        live = self._live(run)
+        if run.ended and after > (live.trail.last if live else hour(run)):
             return Response(status_code=204)
         headers = {RUN_ID: run.id, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         if request.method == "HEAD":
             return Response(media_type=EVENTS, headers=headers)
-        return StreamingResponse(self._told(run, live, after), media_type=EVENTS, headers=headers)
+        return StreamingResponse(self._told(run, after), media_type=EVENTS, headers=headers)
 
-    def _live(self, caller: Caller, run: Run) -> Live | None:
-        """The run if it is known in this process; None if it ended long ago, or goes on elsewhere."""
+    def _live(self, run: Run) -> Live | None:
+        """The run if this process knows it; None if it ended long ago, is elsewhere, or waits as a row."""
         try:
-            return self._runs.find(caller, run.id)
+            return self._runs.find(run.caller, run.id)
         except NotFound:
             return None
 
-    async def _told(self, run: Run, live: Live | None, after: int) -> AsyncGenerator[bytes]:
-        trail = live.trail if live else Trail()
-        waiting = None if live else asyncio.create_task(self._runs.past.followed(run, ignore))
-        if waiting:
-            waiting.add_done_callback(lambda _: trail.end())
-        self._followed.add(trail)
-        try:
-            async for said in trail.follow(after, SILENCE):
-                if said is None:
-                    yield beat()
-                else:
-                    yield event(said[1].kind, said[1].model_dump(mode="json", exclude=HIDDEN), str(said[0]))
-        finally:
-            if waiting:
-                waiting.cancel()
-        run = live.run if live else await self._runs.past.run(run.caller, run.id)
-        if run.ended:
-            yield event("end", detailed(run), str(trail.last + 1))
+    async def _told(self, run: Run, after: int) -> AsyncGenerator[bytes]:
+        """Life by life: a run that waits as a row goes on with its answer, here or on another server."""
+        asked = None
+        while True:
+            live = self._live(run)
+            trail = live.trail if live else Trail(max(after, hour(run)))
+            if live is None and run.question and run.question.number != asked:
+                trail.add(run.question)
+            moving = None if live else asyncio.create_task(self._moved(run))
+            if moving:
+                moving.add_done_callback(lambda _, trail=trail: trail.end())
+            self._followed.add(trail)
+            try:
+                async for said in trail.follow(after, SILENCE):
+                    if said is None:
+                        yield beat()
+                        continue
+                    after, told = said
+                    asked = told.number if isinstance(told, Question) else asked
+                    yield event(told.kind, told.model_dump(mode="json", exclude=HIDDEN), str(after))
+            finally:
+                if moving:
+                    moving.cancel()
+            run = live.run if live else await self._runs.past.run(run.caller, run.id)
+            if run.ended:
+                last = trail.last if live else max(trail.last, hour(run))
+                yield event("end", detailed(run), str(last + 1))
+            if run.ended or self._server.stopping:
+                return
+
+    async def _moved(self, run: Run) -> None:
+        """Wait until a run that does not go on here does, has ended, or asks something else."""
+        asked = run.question and run.question.number
+        while not run.ended and self._live(run) is None and (run.question and run.question.number) == asked:
+            await asyncio.sleep(LOOK)
+            run = await self._runs.past.run(run.caller, run.id)
 
 
 def last_event(request: Request) -> int:
     """The number of the last event that the client had; 0 if it had none. Raises `Invalid`."""
     text = request.headers.get(LAST, "0")
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise Invalid(f"`{LAST}` must be the id of an event of this run.")
     return int(text)
