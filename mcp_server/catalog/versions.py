@@ -77,7 +77,7 @@ class Versions:
 
     async def list(self, name: str) -> tuple[VersionStatus, ...]:
         """Every version, newest first. Raises `NotFound` if there is none."""
-        await self._board.until(lambda: self._board.started)
+        await self._loaded(name)
         found = [*map(self.status, await self._archive.records(name)), *self._unsaved(name)]
         if not found:
             raise NotFound(f"There is no pipeline named {name[:64]}.")
@@ -111,13 +111,22 @@ class Versions:
 
     async def root(self, name: str, number: int) -> Path:
         """Where the files of a version lie. Raises `NotFound`, and `Broken` if they are gone."""
-        await self._board.until(lambda: self._board.started)
+        await self._loaded(name)
         return (await self._archive.deployment(name, number)).root
 
     async def source(self, name: str, number: int) -> Source:
         """The files of a version. Raises `NotFound`, `Broken` and `Unavailable` if they are gone."""
-        await self._board.until(lambda: self._board.started)
+        await self._loaded(name)
         return await self._archive.source(name, number)
+
+    async def _loaded(self, name: str) -> None:
+        """Wait until it has loaded for the first time, for only then its version has a number."""
+
+        def known() -> bool:
+            entry = self._board.snapshot.entries.get(name)
+            return self._board.started and not (entry and entry.state == "loading" and entry.version is None)
+
+        await self._board.until(known)
 
     def _unsaved(self, name: str) -> tuple[VersionStatus, ...]:
         """What serves, if it ends with this server."""
@@ -133,7 +142,7 @@ class Versions:
 
     async def update(self, name: str, number: int, remarks: Remarks) -> VersionStatus:
         """Say something about a version. Raises `NotFound` and `Unavailable`."""
-        await self._board.until(lambda: self._board.started)
+        await self._loaded(name)
         await self._archive.remark(name, number, remarks)
         return await self.one(name, number)
 
@@ -141,7 +150,7 @@ class Versions:
         """Put two versions side by side. Raises `NotFound`, `Invalid`, and `Broken` if a copy is gone."""
         if first == second:
             raise Invalid("Name two different versions to compare.")
-        await self._board.until(lambda: self._board.started)
+        await self._loaded(name)
         one, other = [self.status(await self._archive.record(name, each)) for each in (first, second)]
         before, after = [await self._archive.source(name, each) for each in (first, second)]
         manifests = [await self._manifest(name, each) for each in (first, second)]

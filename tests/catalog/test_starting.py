@@ -5,6 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from mcp_server.catalog import VersionStatus
+
 from .conftest import Place, until, wrapper
 
 pytestmark = pytest.mark.anyio
@@ -29,10 +31,18 @@ async def test_opening_returns_before_anything_is_loaded(place: Place) -> None:
         assert (await server.catalog.ready(0.2)).tools == ()
         await until(lambda: bool(server.catalog.statuses()))
         assert server.catalog.status("adder").status == "loading"
-        gate.touch()
+        listed: list[VersionStatus] = []
+
+        async def list_them() -> None:
+            listed.extend(await server.catalog.versions("adder"))
+
         with anyio.fail_after(20):
-            entry = await server.catalog.find("adder")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(list_them)
+                gate.touch()
+                entry = await server.catalog.find("adder")
         assert entry.version.number == 1
+        assert [each.number for each in listed] == [1]
 
 
 async def test_a_second_start_lists_tools_before_anything_is_loaded(place: Place) -> None:
