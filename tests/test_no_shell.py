@@ -1,8 +1,10 @@
-"""Nothing in the product runs a shell, evaluates text as code, or loads objects from bytes."""
+"""Nothing in the product runs a shell, evaluates text as code, loads objects from bytes, or alarms Bandit."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,18 @@ def test_a_file_runs_no_shell_and_no_text(path: Path) -> None:
 )
 def test_what_is_not_wanted_is_found(text: str) -> None:
     assert len(faults(ast.parse(text))) == 1
+
+
+def test_bandit_finds_nothing_grave() -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "bandit",
+        "--quiet",
+        "--recursive",
+        "--severity-level",
+        "high",
+        str(PACKAGE),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout
