@@ -23,10 +23,13 @@ class Connections:
         """Those whose client has to do something next, in the order in which it had to."""
         self.in_flight = 0
         """Calls that are being served."""
+        self.arriving = 0
+        """Calls whose body still comes. They take no place, or whoever sends slowly could keep others out."""
         self._is_shared = is_shared
         self._calls: Counter[str] = Counter()
         self._of_peer: Counter[str] = Counter()
         self._count = 0
+        self._swept = 0.0
 
     def peer(self, address: str) -> str | None:
         """Who is behind an address; None if that may be many, as on this machine."""
@@ -54,15 +57,15 @@ class Connections:
         self._count -= 1
         count(self._of_peer, gone.peer, -1)
 
-    def begin(self, peer: str | None) -> bool:
-        """Count a call in; False if there are too many."""
-        if self.in_flight >= self.limits.max_calls:
-            return False
-        if peer is not None and self._calls[peer] >= self.limits.max_calls_per_peer:
-            return False
+    def has_room(self, peer: str | None) -> bool:
+        """True if one more call may begin."""
+        mine = 0 if peer is None else self._calls[peer]
+        return self.in_flight < self.limits.max_calls and mine < self.limits.max_calls_per_peer
+
+    def begin(self, peer: str | None) -> None:
+        """Count a call in."""
         self.in_flight += 1
         count(self._calls, peer, 1)
-        return True
 
     def end(self, peer: str | None) -> None:
         """Count it out."""
@@ -70,8 +73,12 @@ class Connections:
         count(self._calls, peer, -1)
 
     def sweep(self, now: float) -> None:
-        """End what is late. To be called several times in the shortest of the deadlines."""
-        for each in [each for each in self.waiting if each.deadline <= now]:
+        """End what was late at the last sweep, too: what came while we were busy has been read since then.
+
+        To be called several times in the shortest of the deadlines.
+        """
+        before, self._swept = self._swept, now
+        for each in [each for each in self.waiting if each.deadline <= before]:
             each.late(now)
 
     def _evict(self, fits: Callable[[Connection], bool]) -> bool:

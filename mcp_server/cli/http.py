@@ -117,7 +117,7 @@ class Front(uvicorn.Server):
             self._connections.sweep(asyncio.get_running_loop().time())
         if self._server.stopping:
             self._close_streams()
-            calls = self._connections.in_flight + self._calls()
+            calls = self._connections.in_flight + self._connections.arriving + self._calls()
             self.should_exit = not (calls or self._busy) or not self._server.time_left
             self._busy = bool(calls)  # a tick more, in which the last answer leaves
         return await super().on_tick(counter)

@@ -49,6 +49,8 @@ class Connection(HttpToolsProtocol):
         self._counted = self._stalled = self._in_head = self._in_body = self._is_shed = False
         self._raw = self._received = self._piece = 0
         self._unfinished: tuple[bool, object] = (False, None)
+        self._arriving: RequestResponseCycle | None = None
+        """The call whose body still comes."""
         self._fault = (400, "This is no HTTP request.")
         self.ws_protocol_class = cast(type[asyncio.Protocol], partial(Socket, self))
 
@@ -129,6 +131,9 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+        if self._arriving is not None:
+            self._arrived()
+            self._all.begin(self.peer)
 
     def on_response_complete(self) -> None:
         """As uvicorn's, without its timer, and for answers that cost no task."""
@@ -174,17 +179,33 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Serve a request. Calls are counted; one too many is answered on the spot, which costs least."""
         is_call = cycle.scope["method"] == "POST" and not self._listens(cycle)
-        self._is_shed = is_call and not self._all.begin(self.peer)
+        self._is_shed = is_call and not self._all.has_room(self.peer)
         if self._is_shed:
             shed(cycle, self.root_path)
             return
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
-        task.add_done_callback(self._end_call if is_call else self.tasks.discard)
+        if not is_call:
+            task.add_done_callback(self.tasks.discard)
+            return
+        task.add_done_callback(partial(self._end_call, cycle))
+        if cycle.more_body:
+            self._arriving = cycle
+            self._all.arriving += 1
+        else:
+            self._all.begin(self.peer)
 
-    def _end_call(self, task: asyncio.Task[None]) -> None:
+    def _arrived(self) -> None:
+        """The call whose body came is one of those in flight, or none any more."""
+        self._arriving = None
+        self._all.arriving -= 1
+
+    def _end_call(self, cycle: RequestResponseCycle, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
-        self._all.end(self.peer)
+        if self._arriving is cycle:
+            self._arrived()
+        else:
+            self._all.end(self.peer)
 
     def _goes_on(self, begun: bool) -> None:
         """A request has come in part; `begun` if it had before these data, too."""

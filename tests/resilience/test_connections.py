@@ -23,13 +23,16 @@ SLOW, MANY = 40, 1000
 CLOSED = 10.0
 """Seconds within which every one of them is closed."""
 ROOM = 1200
+CALLS = 30
+"""Calls in flight, fewer than there are slow clients."""
 
 
 @pytest.fixture(scope="module")
 def flags() -> tuple[str, ...]:
     kinds = ("header", "body", "send")
     deadlines = [text for kind in kinds for text in (f"--{kind}-timeout", str(DEADLINE))]
-    return (*deadlines, "--keep-alive", str(DEADLINE), "--max-connections", str(ROOM))
+    room = ("--max-connections", str(ROOM), "--max-calls", str(CALLS))
+    return (*deadlines, "--keep-alive", str(DEADLINE), *room)
 
 
 async def silent(raw: Wire, url: str) -> None:
@@ -223,6 +226,20 @@ class Waiting:
     def drop(self) -> None:
         self.closed = True
         self._all.leave(self)  # pyright: ignore[reportArgumentType]
+
+    def late(self, now: float) -> None:
+        self.closed = True
+
+
+async def test_what_came_while_the_server_was_busy_is_not_late() -> None:
+    every = Connections(Settings(), lambda address: False)
+    each = Waiting(every, None)
+    each.deadline = 10.0
+    every.sweep(9.5)
+    every.sweep(60.0)  # after a long time in which nobody read
+    assert not each.closed
+    every.sweep(60.5)
+    assert each.closed
 
 
 async def test_one_address_may_have_only_so_many_connections_and_gives_its_own_for_more() -> None:
