@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from haystack.core.pipeline.utils import _deepcopy_with_exceptions
 from haystack.dataclasses import ByteStream, ChatMessage, GeneratedAnswer
 from haystack.dataclasses.breakpoints import Breakpoint, PipelineSnapshot
 from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.document_stores.types import DuplicatePolicy
 from haystack.tools import Tool
 from haystack.tracing.tracer import NullTracer
 from hypothesis import HealthCheck, given, settings
@@ -35,7 +38,7 @@ from hypothesis import strategies as st
 from mcp_server.content import render
 from mcp_server.models import Caller, Run
 from mcp_server.pipelines import load
-from mcp_server.pipelines.context import Context
+from mcp_server.pipelines.context import Context, current
 from mcp_server.pipelines.copying import copied
 from mcp_server.pipelines.fast import FastPipeline, fits
 from mcp_server.pipelines.hastening import hasten
@@ -479,27 +482,74 @@ def test_every_pipeline_that_can_be_found_becomes_fast_but_no_class_of_an_author
     assert type(own.get_component("inner").pipeline) is FastPipeline
 
 
-CALLS = {
+ORDER = {
+    "customer": "Ada",
+    "address": {"street": "Lane 1", "city": "London", "country": "GB"},
+    "items": [{"article": "pen", "price": "1.20", "quantity": 3}],
+    "ordered": "2024-02-20",
+}
+CALLS: dict[str, dict[str, Any]] = {
     "agent": {"question": "How much is 12 * (3 + 4)?"},
+    "article": {"step": "angles", "inputs": {"source_material": "Tea."}, "outputs": {}, "feedback": None},
+    "assistant": {"request": "Tell Ada that lunch is at noon."},
+    "eliza": {"message": "I am sad about my exams."},
+    "index_python_docs": {"modules": ["anyio"]},
+    "python_docs": {"question": "which function reads a line from a file?"},
     "rag": {"question": "What is MCP?"},
     "split_files": {"files": [{"name": "a.txt", "text": "word " * 300}, {"text": "short"}]},
+    "streaming": {"start": 3},
+    "typed": {"order": ORDER, "note": {"name": "note.txt", "text": "Thank you!"}},
+    "upload": {"question": "when?", "files": [{"name": "plan.txt", "text": "The bus leaves at nine."}]},
 }
+SECONDS = re.compile(rb'"seconds":[0-9.e-]+')
+"""What no two runs have in common."""
+
+
+READLINE = Document(
+    id="readline",
+    content="Read a line from a file.",
+    meta={"name": "f.readline", "signature": "()", "summary": "Read a line.", "module": "io"},
+)
+
+
+def yes(requests: Mapping[str, Any], *, parks: bool = False) -> Future[Mapping[str, Any]]:
+    """A person who agrees to everything."""
+    agreed: Future[Mapping[str, Any]] = Future()
+    agreed.set_result({key: {"action": "accept", "content": {}} for key in requests})
+    return agreed
+
+
+def test_every_example_is_called() -> None:
+    assert sorted(CALLS) == sorted(path.stem for path in EXAMPLES.iterdir() if path.name[0] not in "._")
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 async def test_an_example_gives_the_same_fast(name: str, tmp_path: Path) -> None:
-    given: list[Any] = []
     root = EXAMPLES / name
     if not root.is_dir():
         root = Path(shutil.copy(root.with_suffix(".yml"), tmp_path)).parent
+    pipeline: Any = load(name, root)
+    verb = "step" if name == "article" else "call"
+    run = Run(id="1", pipeline=name, version=1, digest="", inputs=CALLS[name], timeout=60, verb=verb)
+    if name == "python_docs":
+        pipeline.holder["store"].write_documents([READLINE], DuplicatePolicy.OVERWRITE)
+    given: list[Any] = []
     for fast in (False, True):
-        pipeline: Any = load(name, root)
         if fast:
             hasten(pipeline.holder)
-        work = pipeline.prepare(
-            Run(id="1", pipeline=name, version=1, digest="", inputs=CALLS[name], timeout=9)
+        told: list[Any] = []
+        work = pipeline.prepare(run)
+        context = Context(
+            "run", Caller(), lambda event, told=told: told.append(plain_event(event)), None, yes
         )
-        context = Context("run", Caller(), lambda event: None)
-        given.append(render(work.call(context) if work.blocking else await work.call(context)))
-        pipeline.close()
-    assert given[0] == given[1] and not given[0].is_error
+        current.set(context)
+        value = await asyncio.to_thread(work.call, context) if work.blocking else await work.call(context)
+        result = render(value)
+        given.append((SECONDS.sub(b"", result.structured or b""), result.is_error, told))
+    await asyncio.to_thread(pipeline.close)
+    assert given[0] == given[1] and not given[0][1]
+
+
+def plain_event(event: Any) -> dict[str, Any]:
+    """What a run tells, without when."""
+    return event.model_dump(exclude={"seconds", "started"})
