@@ -6,6 +6,7 @@ The status is 1 if an answer was wrong, 2 if a floor was missed.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -61,10 +62,11 @@ def measured(given: argparse.Namespace) -> tuple[Figures, list[str]]:
     """The figures, and the answers that were wrong."""
     others, missing = ({}, {}) if given.alone or given.quick else installed(given.peers)
     peers = {**known(), **others}
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), peers, missing, quick=given.quick)
         findings = uvloop.run(measure(bench, given.rows or list(ROWS)))
-    return Figures(findings, bench.costs, versions(peers)), bench.errors
+    return Figures(findings, bench.costs, versions(peers), load=load), bench.errors
 
 
 async def measure(bench: Bench, rows: list[str]) -> list[Finding]:
@@ -72,7 +74,10 @@ async def measure(bench: Bench, rows: list[str]) -> list[Finding]:
     found: list[Finding] = []
     for row in rows:
         print(f"measuring {row}", file=sys.stderr)
-        found += await ROWS[row](bench)
+        try:
+            found += await ROWS[row](bench)
+        except (OSError, RuntimeError) as error:  # a server that did not start; the other rows still count
+            bench.errors.append(f"{row}: {type(error).__name__}: {str(error)[-600:]}")
     return found
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-START = 120.0
+START = 300.0
 """Seconds a server may take until it answers."""
 LOOK = 0.005
 

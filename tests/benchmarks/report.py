@@ -41,6 +41,8 @@ class Figures:
     """Microseconds of processor per call, by server and era: what the picture shows."""
     versions: Versions
     machine: str = field(default_factory=machine)
+    load: float = 0.0
+    """How many processes of others wanted a processor in the minute before."""
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @classmethod
@@ -67,7 +69,7 @@ class Figures:
             f"{names}: {', '.join(f'{package} {number}' for package, number in packages.items())}"
             for names, packages in self.versions.items()
         )
-        return f"{self.date[:10]}, {self.machine}. {ran}."
+        return f"{self.date[:10]}, {self.machine}, load {self.load:.1f} from others. {ran}."
 
 
 def value(finding: Finding) -> str:

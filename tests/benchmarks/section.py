@@ -40,7 +40,7 @@ def section(figures: Figures) -> str:
     table = [f"| {what} | {values(each)} | {bound(each[0])} | {mark(each)} |" for what, each in lines.items()]
     return "\n".join(
         [
-            f"Measured {figures.date[:10]} on {figures.machine}.",
+            f"Measured {figures.date[:10]} on {figures.machine}, load {figures.load:.1f} from others.",
             f"{reached} of {len(lines)} floors are reached.",
             "",
             "| | measured | floor | |",

@@ -20,6 +20,8 @@ START, START_MANY = 1.3, 2.0
 MEMORY, MEMORY_MANY = 25.0, 30.0
 """Megabytes beyond a server of the SDK alone, and for the pipelines beyond that."""
 MB = 1024 * 1024
+LATER = 0.5
+"""Seconds between two looks at whether all pipelines are loaded."""
 
 
 async def measure(bench: Bench) -> list[Finding]:
@@ -82,6 +84,7 @@ async def settled(path: Path, number: int) -> None:
     """A first start, in which the pipelines are loaded and what is learned of them is kept."""
 
     async def loaded(port: int) -> bool:
+        await asyncio.sleep(LATER)  # or the asking would be most of its work
         told = await asked(port, f"GET /status HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
         return told.count(b'"status":"running"') == number
 
