@@ -76,12 +76,14 @@ class Catalog:
     @property
     def loaded(self) -> bool:
         """True once the folder was read and no pipeline is at its first load."""
-        return self._board.started and all(entry.state != "loading" for entry in self._entries())
+        return self._board.started and all(
+            entry.state != "loading" for entry in self.snapshot.entries.values()
+        )
 
     @property
     def known(self) -> bool:
         """True once every tool is known."""
-        return self._board.started and not any(map(_unknown, self._entries()))
+        return self._board.started and not any(map(_unknown, self.snapshot.entries.values()))
 
     async def ready(self, within: float = 8.0) -> Snapshot:
         """Wait until every tool is known, at most `within` seconds; with cached schemas that is at once."""
@@ -89,24 +91,21 @@ class Catalog:
             await self._board.until(lambda: self.known)
         return self.snapshot
 
-    def production(self, name: str) -> Serving | None:
-        """What `find` would give at once; None if it has to choose, to wait or to refuse."""
-        return None if name in self.snapshot.staged else serving(self.snapshot.entries.get(name))
-
     async def find(
         self,
         name: str,
         version: int | None = None,
         stage: Stage | None = None,
         caller: Caller | None = None,
+        resting: bool = False,
     ) -> Serving:
         """The pipeline to call, in the version or stage that is named. Waits while it loads first.
 
         With neither it is the one in production; or, for a share of the callers, the one in staging. Without
-        a caller it is always the former. Raises `NotFound` for one that is not there or was undeployed,
-        `Unavailable` with the reason for one that does not load, `Invalid` for a choice that makes no sense.
+        a caller it is always the former. With `resting` a version need not be deployed. Raises `NotFound` for
+        what is not there or was undeployed, `Unavailable` with the reason for what does not load, `Invalid`.
         """
-        if beside := await self._choosing.chosen(name, version, stage, caller):
+        if beside := await self._choosing.chosen(name, version, stage, caller, resting):
             return beside
         return serving(self.snapshot.entries.get(name)) or await self._find_later(name)
 
@@ -262,9 +261,6 @@ class Catalog:
     def subscribe(self) -> Subscription:
         """An async iterator of revisions, one whenever the listed tools changed. A slow reader skips some."""
         return self._board.subscribe()
-
-    def _entries(self) -> tuple[Entry, ...]:
-        return tuple(self.snapshot.entries.values())
 
     async def _find_later(self, name: str) -> Serving:
         def settled() -> bool:

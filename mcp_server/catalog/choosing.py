@@ -26,7 +26,7 @@ class Choosing:
         self._beside = beside
 
     async def chosen(
-        self, name: str, number: int | None, stage: Stage | None, caller: Caller | None
+        self, name: str, number: int | None, stage: Stage | None, caller: Caller | None, resting: bool
     ) -> Serving | None:
         """The version that a call asks for or is drawn for; None for the one in production.
 
@@ -40,7 +40,7 @@ class Choosing:
             return await self._canary(name, staging)
         await self._board.until(lambda: self._board.started)
         for _ in range(TRIES):
-            wanted = self._wanted(name, number, stage)
+            wanted = self._wanted(name, number, stage, resting)
             if wanted is None or wanted == self._board.production(name):
                 return None
             if serving := await self._beside.serving(name, wanted):
@@ -57,15 +57,16 @@ class Choosing:
         except ServerError:
             return None
 
-    def _wanted(self, name: str, number: int | None, stage: Stage | None) -> int | None:
+    def _wanted(self, name: str, number: int | None, stage: Stage | None, resting: bool) -> int | None:
         """The number that is asked for; None for whatever is in production."""
         if number is not None and stage is not None:
             raise Invalid("Name a version or a stage, not both.")
         entry = self._board.snapshot.entries.get(name)
-        if entry is None or entry.state == "undeployed" or stage == "production":
-            return None
-        if number is not None:
+        deployed = entry is not None and entry.state != "undeployed"
+        if number is not None and (deployed or resting):
             return number
+        if not deployed or stage == "production":
+            return None
         if stage != "staging":
             raise Invalid("A call may name the stage production or staging, or a version.")
         if (staging := self._board.snapshot.staged.get(name)) is None:

@@ -94,9 +94,10 @@ class Runs:
         stage: Stage | None = None,
         detached: bool = False,
         task: bool = False,
+        resting: bool = False,
     ) -> Live:
         """Begin a run of the pipeline `name`. `timeout` is in seconds and bounded by the settings. `version`
-        or `stage` say which version; without, a call may fall to the one in staging.
+        or `stage` say which version; without, a call may fall to the one in staging. `resting`: see `find`.
 
         `detached`, and with an idempotency `key`, it goes on without its caller and is durable when this
         returns; if the caller gave the key before, it is the run that was begun then, however far it is.
@@ -107,8 +108,7 @@ class Runs:
         `Unavailable` for one that does not serve, is full or only fails, `Conflict` for a key used elsewhere.
         """
         check(caller, verb, name)
-        entry = self._catalog.production(name) if version is None and stage is None else None
-        entry = entry or await self._catalog.find(name, version, stage, caller if verb in CALLS else None)
+        entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None, resting)
         if verb == "call":
             entry.check(inputs)
         about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}

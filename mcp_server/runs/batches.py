@@ -55,7 +55,8 @@ class Batches:
         """Begin to call the pipeline for each of the inputs; durable when this returns.
 
         An item that fails, or that the pipeline does not accept, fails only itself. `timeout` is each item's,
-        and so is the `version` or `stage`. An `evaluation` is what `scored` is to know when all have ended.
+        and so is the `version` or `stage`. An `evaluation` is what `scored` is to know when all have ended;
+        the pipeline of the version need not be deployed.
         With a `key` that was given before, it is the batch of that time.
         Raises `Invalid`, and as `Runs.start` for the pipeline and the key.
         """
@@ -65,7 +66,7 @@ class Batches:
             raise Invalid(f"`concurrency` must be from 1 to {AT_ONCE}.")
         choice = {"version": version} if version else {"stage": stage} if stage else {}
         sight.check(caller, "run", name)
-        serving = (await self._catalog.find(name, version, stage)).version
+        serving = (await self._catalog.find(name, version, stage, resting=bool(evaluation))).version
         given = {"items": [*inputs], "concurrency": concurrency, **choice}
         given |= {"evaluation": evaluation} if evaluation else {}
         run = made(serving, caller, given, timeout or 0.0).model_copy(
@@ -126,6 +127,7 @@ class Batches:
                 step=str(place),
                 version=batch.inputs.get("version"),
                 stage=batch.inputs.get("stage"),
+                resting="evaluation" in batch.inputs,
             )
         except ServerError as error:
             return self._runs.refused(failed(batch, place, inputs, str(error)))

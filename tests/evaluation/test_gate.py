@@ -101,6 +101,19 @@ async def test_what_was_measured_before_is_not_measured_again(tmp_path: Path) ->
     assert before.structured_content == after.structured_content
 
 
+async def test_what_is_not_deployed_is_measured_before_it_goes_to_production(tmp_path: Path) -> None:
+    async with connected(tmp_path, promotion_score=0.9) as client:
+        for name, source in (("good", "say:1"), ("bad", "say:3")):
+            assert (await asked(client, "register_version", name=name, source=source))["stage"] == "none"
+        assert "reaches 0 in" in await asked(client, "set_stage", name="bad", version="1", stage="production")
+        assert "no pipeline named" in await asked(client, "run_pipeline", name="bad", version="1")
+        promoted = await asked(client, "set_stage", name="good", version="1", stage="production")
+        assert (promoted["stage"], promoted["metrics"]) == ("production", {"exact_match": 1.0})
+        await client.call_tool("undeploy_pipeline", {"pipeline_name": "say"})
+        assert (await asked(client, "evaluate_version", version="2"))["metrics"]["exact_match"] < 0.9
+        assert "undeployed" in await asked(client, "run_pipeline", version="2", arguments={"text": "a"})
+
+
 async def test_without_golden_cases_only_an_explicit_score_is_refused(tmp_path: Path) -> None:
     async with connected(tmp_path, cases="", promotion_score=0.9) as client:
         assert (await asked(client, "set_stage", version="2", stage="production"))["version"] == "2"

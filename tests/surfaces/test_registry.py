@@ -242,9 +242,15 @@ async def test_what_it_tells_is_what_the_catalog_and_the_runs_know(client: httpx
 
 
 async def test_a_version_is_staged_archived_and_deleted(client: httpx.AsyncClient) -> None:
+    rests = await post(client, "/models/say/1/transition", {"stage": "Archived"})
+    assert (rests["stage"], rests["archived"]) == ("Archived", []), "it displaced no other"
     moved = await post(client, "/models/say/1/transition", {"stage": "Production", "archive_existing": True})
-    assert (moved["previous_stage"], moved["stage"], moved["archived"]) == ("None", "Production", ["2"])
+    assert (moved["previous_stage"], moved["stage"], moved["archived"]) == ("Archived", "Production", ["2"])
     assert (await post(client, "/say/run", {"text": "x"}))["result"] == "one x"
+    tagged = await client.patch("/models/say/1", json={"tags": {"by": "me", "for": "you"}})
+    assert tagged.json()["tags"] == {"by": "me", "for": "you"}
+    tagged = await client.patch("/models/say/1", json={"tags": {"by": None}})
+    assert tagged.json()["tags"] == {"for": "you"}
     assert "in production" in (await client.delete("/models/say/1")).json()["detail"]
     assert (await client.delete("/models/say/1")).status_code == 409
     gone = await client.delete("/models/say/2")

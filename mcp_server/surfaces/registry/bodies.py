@@ -19,7 +19,6 @@ MOST = 100
 """Operations in one batch."""
 Word = Literal["Production", "Staging", "Archived", "None"]
 """The stages as MLflow writes them."""
-TEXTS = dict[str, str]
 
 
 class Body(BaseModel):
@@ -30,7 +29,7 @@ class Body(BaseModel):
 
 class Update(Body):
     description: str | None = None
-    tags: TEXTS = Field(default_factory=TEXTS)
+    tags: dict[str, str | None] = Field(default_factory=dict, description="Null takes one away.")
 
 
 class Transition(Body):

@@ -169,7 +169,7 @@ class Changing:
         archived = [
             str(each.number)
             for each in await self._catalog.versions(name)
-            if each.stage == "archived" and each.number not in rested
+            if each.stage == "archived" and each.number not in (*rested, before.number)
         ]
         return {
             "name": name,

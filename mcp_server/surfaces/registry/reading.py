@@ -50,6 +50,7 @@ class Reading:
     async def models(self, request: Request) -> Response:
         """List the models, each in its latest version."""
         wanted, by = request.query_params.get("name"), caller_of(request, ORIGIN)
+        await self._catalog.ready()
         newest: dict[str, VersionStatus] = {}
         for each in await self._catalog.all_versions():
             if wanted in (None, each.pipeline) and by.may("read", each.pipeline):
