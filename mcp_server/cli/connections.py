@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 class Connections:
     """All of them. What one owes us is in `waiting`, so that one look now and then finds who is late."""
 
-    def __init__(self, limits: Bounding, is_shared: Callable[[str], bool]) -> None:
-        """`is_shared` tells of an address that many may come from, such as a trusted proxy's."""
+    def __init__(
+        self,
+        limits: Bounding,
+        is_shared: Callable[[str], bool],
+        answered: Callable[[int], None] = lambda status: None,
+    ) -> None:
+        """`is_shared` tells of an address that many may come from, such as a trusted proxy's; `answered`
+        hears the status of each answer that is given without asking the application."""
         self.limits = limits
+        self.answered = answered
         self.waiting: dict[Connection, None] = {}
         """Those whose client has to do something next, in the order in which it had to."""
         self.in_flight = 0

@@ -86,7 +86,8 @@ class Front(uvicorn.Server):
         self._server = app.server
         self._close_streams = app.close_streams
         self._calls = app.calls
-        self._connections = Connections(settings, Trusted(settings.trusted_proxies).__contains__)
+        is_proxy = Trusted(settings.trusted_proxies).__contains__
+        self._connections = Connections(settings, is_proxy, app.server.tally.answered)
         self._url = url
         self._as_json = as_json
         self._busy = True

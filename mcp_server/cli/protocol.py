@@ -182,6 +182,7 @@ class Connection(HttpToolsProtocol):
         self._is_shed = is_call and not self._all.has_room(self.peer)
         if self._is_shed:
             shed(cycle, self.root_path)
+            self._all.answered(503)
             return
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
@@ -255,6 +256,7 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
         if cycle is None or cycle.response_complete or self._is_about(cycle):
             self.transport.write(refusal(status, text))
+            self._all.answered(status)
         self.transport.close()
         self._wait(self._limits.send_timeout)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import httpx2
 import pytest
 from authorization_server import AuthorizationServer, authorizing
-from clients import Served, serve
+from clients import Served, serve, until
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
@@ -24,7 +24,11 @@ from mcp.shared.auth import (
 from postgresql import free_port
 from pydantic import AnyUrl
 from surfaces.conftest import wrapper
+from surfaces.test_http import HEADERS
 from surfaces.test_node_clients import node, run  # noqa: F401 - `node` is a fixture
+
+from mcp_server.errors import Unusable
+from mcp_server.store import audit_rows
 
 pytestmark = pytest.mark.anyio
 LIMIT = 120.0
@@ -129,6 +133,27 @@ async def test_a_typescript_client_gets_a_token_and_then_one_that_allows_more(
     assert (met["echoed"], met["refused"]) == ({"result": "hello"}, False)
     first, second = (set(scopes.split()) for scopes in met["granted"])
     assert first == {"run"} and second - first == {"deploy"}
+
+
+async def test_a_call_that_needs_another_token_is_in_the_audit_log(
+    issuer: AuthorizationServer, served: Served
+) -> None:
+    head = {"Authorization": f"Bearer {issuer.token(f'{served.url}/mcp')}"}
+    call = {"name": "undeploy_pipeline", "arguments": {"pipeline_name": "echo"}}
+    async with httpx2.AsyncClient(headers=head | HEADERS, timeout=LIMIT) as http:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        assert (await http.post(f"{served.url}/mcp", json=body)).status_code == 403
+
+    async def noted() -> bool:
+        with suppress(Unusable):  # there is no log yet
+            found = audit_rows.look(
+                served.state / "state.db", lambda each: audit_rows.listed(each, 100, None)
+            )
+            seen = {(each.event.action, each.event.origin, each.event.outcome) for each in found}
+            return ("undeploy_pipeline", "mcp", "denied") in seen
+        return False
+
+    await until(noted, LIMIT)
 
 
 async def test_a_token_is_given_to_no_pipeline(issuer: AuthorizationServer, served: Served) -> None:

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from clients import Served, loaded, serve
 
-from .sockets import Wire, call, connect, modern_post, structured, wire
+from .sockets import Wire, call, connect, host, modern_post, structured, wire
 from .test_sessions import session
 
 pytestmark = pytest.mark.anyio
@@ -220,6 +220,8 @@ async def test_a_call_too_many_is_refused_at_once_and_listeners_are_no_calls(fol
                 refused = json.loads(await raw.body(head))
                 assert head.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in head
                 assert refused["jsonrpc"] == "2.0" and refused["id"] is None
+            await raw.send(f"GET /metrics HTTP/1.1\r\n{host(served.url)}\r\n".encode())
+            assert b'mcp_server_http_responses_total{status="503"} 3.0' in (await raw.answer())[1]
             for each in going:
                 assert structured((await each.answer())[1]) == {"result": "slept"}
             await raw.send(call(served.url, "echo", {"text": "hi"}))

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from ...access.oauth import OAuth, challenge
 from ...access.table import TOOLS
 from ...models import Action, Caller, Json
+from ...store.audit import DENIED, AuditEvent
 from .door import refusal
 
 
@@ -26,6 +27,8 @@ def stepping_up(scope: Scope, message: Json) -> Response | None:
     need: Action = TOOLS.get(str(params.get("name")), "run")
     if caller.may(need):
         return None
+    peer = (scope.get("client") or ("",))[0]
+    scope["state"]["denied"](AuditEvent(str(params.get("name")), caller.name, "mcp", peer, outcome=DENIED))
     text = f"This needs the scope {oauth.scope_for(need)}."
     answer = refusal(403, text)
     about = f'error="insufficient_scope", error_description="{text}"'
