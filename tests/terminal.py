@@ -73,8 +73,9 @@ class Terminal:
 
 @contextmanager
 def terminal(command: Sequence[str], columns: int = 100, **environment: str) -> Iterator[Terminal]:
-    """Run the command on a terminal until the block ends."""
-    made = Terminal(command, columns, {**os.environ, "TERM": "xterm", **environment})
+    """Run the command on a terminal until the block ends. Its width is the terminal's, not that of another one."""
+    given = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    made = Terminal(command, columns, {**given, "TERM": "xterm", **environment})
     try:
         yield made
     finally:
