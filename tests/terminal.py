@@ -73,7 +73,7 @@ class Terminal:
 
 @contextmanager
 def terminal(command: Sequence[str], columns: int = 100, **environment: str) -> Iterator[Terminal]:
-    """Run the command on a terminal until the block ends. Its width is the terminal's, not that of another one."""
+    """Run the command on a terminal of its own width until the block ends."""
     given = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     made = Terminal(command, columns, {**given, "TERM": "xterm", **environment})
     try:
