@@ -265,9 +265,9 @@ class Runs:
         """A run that was begun before: the one that goes on, or what is recorded or kept of it."""
         if live := self._going.get(known.id):
             return live
-        work, question = (parked, known.question) if known.parked else (self.past.followed, None)
+        work = parked if known.parked else self.past.followed
         live = Live(known, work, unsealed, self._settings.answer_timeout, self.turned)
-        live.question = question
+        live.question = known.question
         live.lasting = not known.cached
         return live
 

@@ -109,8 +109,15 @@ class Past:
             run = await self.run(run.caller, run.id)
 
     async def followed(self, run: Run, emit: Emit) -> Result:
-        """Wait for the end of a run that was begun elsewhere, and give what it gave."""
+        """Wait for the end of a run that was begun elsewhere, and give what it gave.
+
+        Of what it asks, `emit` hears what `run` does not ask already; the answer must go its own way.
+        """
+        told = run.question
         while not run.ended:
+            if run.question and run.question.number != (told and told.number):
+                told = run.question
+                await emit(told)
             await asyncio.sleep(LOOK)
             run = await self.run(run.caller, run.id)
         return given(run)

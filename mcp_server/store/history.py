@@ -152,6 +152,11 @@ class History:
         """Make a change soon. Returns at once and never fails."""
         self._writer.put(lambda _, connection: work(connection))
 
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """The secret of that name, the same for every server on the store: `fresh` if there was none."""
+        await self._lasting()
+        return await self._writer.commit(lambda journal, connection: journal.secret(connection, name, fresh))
+
     async def ask(self, work: Callable[[Connection], T]) -> T:
         """Give what `work` reads."""
         return await self._read(lambda journal: journal.ask(work))

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ..errors import Outdated, ServerError, Unavailable, Unusable
@@ -19,10 +19,11 @@ from .blobs import Blobs
 from .changes import RunChange
 from .counting import statistics
 from .errand_rows import forget
-from .file import connect, explain, prepare
+from .file import connect, explain, prepare, upsert
 from .instances import Instance
 from .retention import remove, surplus
 from .rows import write_runs
+from .tables import secrets
 from .writer import Asked
 
 T = TypeVar("T")
@@ -131,6 +132,12 @@ class Journal:
         taken += self._instance.recover(connection)
         forget(connection)
         return taken
+
+    def secret(self, connection: Connection, name: str, fresh: bytes) -> bytes:
+        """See `History.secret`."""
+        new = upsert(connection, secrets).values(name=name, value=fresh)
+        connection.execute(new.on_conflict_do_nothing())
+        return bytes(connection.scalar(select(secrets.c.value).where(secrets.c.name == name)) or fresh)
 
     def step(self, connection: Connection, run: Run, step: StepDone) -> None:
         """See `step_queries.add`."""

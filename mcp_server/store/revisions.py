@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import Outdated
 
-REVISIONS = tuple(f"{number:04d}" for number in range(1, 15))
+REVISIONS = tuple(f"{number:04d}" for number in range(1, 16))
 """The last is what this code reads and writes."""
 CURRENT = "SELECT version_num FROM alembic_version"
 

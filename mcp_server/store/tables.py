@@ -8,6 +8,7 @@ from sqlalchemy import (
     Float,
     ForeignKeyConstraint,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -96,3 +97,8 @@ keys = Table(
     UniqueConstraint("name"),
 )
 """API keys, with the SHA-256 of their secrets; `scopes` as JSON, times in seconds since the epoch."""
+
+secrets = Table(
+    "secrets", metadata, Column("name", Text, primary_key=True), Column("value", LargeBinary, nullable=False)
+)
+"""What the servers on a store share and nobody else may know; made once."""

@@ -10,7 +10,7 @@ import pytest
 from clients import Served, serve
 
 from .conftest import wrapper
-from .test_tasks import ASKING, WRAPPERS, Body, begun, bounded, call, connected, reached, tasks
+from .test_tasks import ASKING, WRAPPERS, Body, begun, bounded, call, connected, modern, post, reached, tasks
 
 __all__ = ["bounded"]
 pytestmark = pytest.mark.anyio
@@ -42,8 +42,12 @@ async def one(
 
 
 @pytest.fixture(scope="module")
-async def other(one: Served, flags: tuple[str, ...]) -> AsyncIterator[Served]:
-    async with serve(one.folder, *flags, state=one.state) as running:
+async def other(
+    one: Served, flags: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """On SQLite on the same state; on PostgreSQL as on another machine, with a state folder of its own."""
+    state = tmp_path_factory.mktemp("other") if "--store" in flags else one.state
+    async with serve(one.folder, *flags, state=state) as running:
         yield running
 
 
@@ -91,6 +95,23 @@ async def test_a_run_that_waits_in_one_server_is_answered_through_another(
     assert "question" not in await given(here, "get_run", run_id=run)
     again = await call(there, "answer_run", {"run_id": run, "answers": {"answer": {}}})
     assert again["isError"] and "not waiting" in again["content"][0]["text"]
+
+
+async def test_a_call_that_asks_in_one_server_goes_on_through_another(
+    here: httpx.AsyncClient, there: httpx.AsyncClient
+) -> None:
+    """What one of them sealed (`requestState`) the other one opens."""
+    asks = {"elicitation": {}}
+    for name, result in (("ask", "accept"), ("twice", ["Ada"] * 4)):
+        done = await call(here, name, {}, asks)
+        while done["resultType"] == "input_required":
+            answers = dict.fromkeys(done["inputRequests"], FILLED)
+            more = {"requestState": done["requestState"], "inputResponses": answers}
+            done = await call(there, name, {}, asks, **more)
+        assert done["structuredContent"] == {"result": result}
+        forged = more | {"requestState": more["requestState"][:-9] + "A" * 9}
+        refused = await post(there, modern("tools/call", {"name": name, "arguments": {}, **forged}, **asks))
+        assert refused.status_code == 400
 
 
 async def test_an_answer_through_another_server_brings_the_next_question(

@@ -99,7 +99,8 @@ COUNT = '''
 async def test_a_header_is_a_key_as_well(tmp_path: Path, mode: Any) -> None:
     (tmp_path / "count").mkdir()
     (tmp_path / "count" / "pipeline_wrapper.py").write_text(wrapper(COUNT))
-    async with serve(tmp_path) as served, httpx2.AsyncClient(headers={"Idempotency-Key": "once"}) as http:
+    keyed = httpx2.AsyncClient(headers={"Idempotency-Key": "once"}, timeout=60)
+    async with serve(tmp_path) as served, keyed as http:
         transport = streamable_http_client(f"{served.url}/mcp", http_client=http)
         async with Client(transport, mode=mode) as client, served.client(mode=mode) as plain:
             answers = [

@@ -23,6 +23,7 @@ from mcp.server.lowlevel import Server as LowLevelServer
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
+from mcp_types.methods import INPUT_REQUIRED_METHODS
 from pydantic import ValidationError
 
 from ...models import Caller
@@ -99,8 +100,10 @@ class ProtocolServer(LowLevelServer[Any]):
         self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
         self._publish(Cards(server))
         self._offer(Tasks(server), SessionTasks(server))
+        shared = server.history if self.settings.store else None
+        self._codec = KeptCodec(self.settings.state_folder() / SECRET, shared)
         security = RequestStateSecurity(
-            codec=KeptCodec(server.settings.state_folder() / SECRET),
+            codec=self._codec,
             ttl=LIFE,
             bind_principal=lambda ctx: caller_of(ctx, "mcp").name,
         )
@@ -173,6 +176,8 @@ class ProtocolServer(LowLevelServer[Any]):
             session = connection(ctx)
             if session.session_id is not None:
                 self.connections[session.session_id] = session
+        elif ctx.method in INPUT_REQUIRED_METHODS:
+            await self._codec.ready()
         return await call_next(ctx)
 
 

@@ -103,8 +103,9 @@ class Running:
         live = await runs.taken_up(caller, run_of(state))
         question = question_of(live, state)
         answers = answers_to(question, params.input_responses) if question else None
-        if question is not None and answers is not None and live.run.parked:
+        if question is not None and answers is not None and runs.live(live.run.id) is not live:
             await runs.answer(live.run, question.number, answers)
+            live.cancel()  # it only followed
             live = await runs.taken_up(caller, live.run.id)
         if live.run.finished is None:
             live.listener = listener

@@ -1,4 +1,4 @@
-"""The secret that seals what clients send back (`requestState`): kept, so that they can after a restart."""
+"""The secret that seals what clients send back (`requestState`): for a restart, and for other servers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ from secrets import token_bytes, token_hex
 
 from mcp.server.request_state import AESGCMRequestStateCodec
 
+from ...errors import Unavailable
+from ...store.history import History
+
 SIZE = 32
 """Bytes."""
 
 
 class KeptCodec:
-    """Seals with the secret in a file, which servers on the same state share. It is made when needed.
+    """Seals with a secret that is made when it is needed first.
 
-    Where it cannot be written, it lasts as long as this server.
+    Servers on one state share that in a file, those on one database that in its table. Where neither can be
+    written, it lasts as long as this server.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: History | None) -> None:
+        """`path` is the file; `store` a database that servers with other states may use."""
         self._path = path
+        self._store = store
+        self._shared: bytes | None = None
+
+    async def ready(self) -> None:
+        """Wait until the secret is known; to be called before sealing. A store that fails is asked again."""
+        if self._store is not None and self._shared is None:
+            with suppress(Unavailable):
+                self._shared = await self._store.secret(self._path.name, token_bytes(SIZE))
+                self.__dict__.pop("_codec", None)
 
     def seal(self, payload: bytes) -> str:
         """See `RequestStateCodec.seal`."""
@@ -33,7 +47,7 @@ class KeptCodec:
 
     @cached_property
     def _codec(self) -> AESGCMRequestStateCodec:
-        return AESGCMRequestStateCodec([kept(self._path)])
+        return AESGCMRequestStateCodec([self._shared or kept(self._path)])
 
 
 def kept(path: Path) -> bytes:
