@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 import time
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
@@ -342,7 +344,6 @@ async def test_files_of_artifacts_go_with_their_last_run(path: Path) -> None:
 
 def age(file: Path) -> None:
     """Make a file look two hours old."""
-    import os
 
     os.utime(file, (time.time() - 7200,) * 2)
 
@@ -363,6 +364,7 @@ async def test_a_run_that_cannot_be_written_fails_by_itself(shared: Path | str) 
 
 SERVER = """
 import sys
+import tempfile
 import anyio
 from pathlib import Path
 from mcp_server.models import Run
@@ -526,3 +528,53 @@ async def test_what_a_server_did_not_end_is_given_up_when_it_leaves(shared: Path
             found = await history.find(begun.id)
             assert found is not None
             assert (found.status, found.error) == ("failed", "interrupted")
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+import anyio
+from mcp_server.store.history import History
+
+async def main():
+    async with History(None) as history:  # what it imports late may lie where nobody else may look
+        await history.find("")
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    async with History(Path(sys.argv[1])) as history:
+        await history.recover()
+        run = await history.find(sys.argv[2])
+        print(history.fault or (run and run.status))
+
+anyio.run(main)
+"""
+"""A server of the user nobody."""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root has several users")
+@pytest.mark.parametrize(
+    ("owner", "told"), [(0, "The state folder cannot be used: permission denied."), (65534, "running")]
+)
+async def test_a_server_of_another_user_is_refused_or_shares_and_takes_nothing(owner: int, told: str) -> None:
+    going = run(continues=True)
+    with tempfile.TemporaryDirectory() as place, anyio.fail_after(60):
+        Path(place).chmod(0o711)
+        state = Path(place) / "state"
+        path = state / "state.db"
+        async with History(path) as history:
+            await history.find("")
+        for each in (state, *state.rglob("*")):
+            os.chown(each, owner, owner)
+
+        async def said() -> str:
+            ended = await anyio.run_process([sys.executable, "-c", STRANGER, str(path), going.id])
+            return ended.stdout.decode().strip()
+
+        async with History(path) as history:
+            await history.commit(going)
+            assert await said() == told
+            await history.commit(going.model_copy(update=ENDED))
+            found = await history.find(going.id)
+            assert found is not None and (found.status, found.attempt) == ("done", 1)
+            assert history.fault is None
+        modes = {each.name: each.stat().st_mode & 0o777 for each in state.rglob("*")}
+        assert {0o600, 0o700} >= {*modes.values()}, modes

@@ -135,11 +135,13 @@ def _clock(connection: Connection) -> float:
 
 
 def is_held(path: Path) -> bool:
-    """True if a live process has the file locked."""
+    """True if a live process has the file locked, or may have."""
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # another user has it, or this process has too many files open: nothing is known
+        return True
     try:
         return not locked(descriptor)
     finally:
