@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from urllib.parse import parse_qs
 
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route, WebSocketRoute, compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import NOBODY, Access, Denied
+from .access.denied import INVALID
+from .access.held import Ended
+from .access.keyring import NAMED
 from .access.oauth import challenge
 from .access.table import OPEN, ROUTES, WHOLE, needed
 from .errors import Unavailable
@@ -28,6 +32,8 @@ from .surfaces.refusals import refusal
 Denials = Callable[[AuditEvent], None]
 SCHEMES = (b"bearer", b"apikey")
 REQUIRED = "API key required"
+CLOSE: Message = {"type": "websocket.close", "code": 1008}
+"""Not allowed (RFC 6455 section 7.4.1)."""
 SEVERAL = "Send one credential: Authorization, or X-API-Key."
 
 
@@ -64,8 +70,30 @@ class Authentication:
         else:
             if caller is NOBODY and not self._is_open(scope):
                 await refuse(scope, receive, send, 401, REQUIRED)
+            elif caller.name.startswith(NAMED):
+                await self._hold(caller, scope, receive, send)
             else:
                 await self._app(scope, receive, send)
+
+    async def _hold(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve whoever has a key, for as long as the key is good."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            with self._access.held.by(caller.name):
+                await self._app(scope, receive, watched)
+        except Ended:
+            if not started:
+                await refuse(scope, receive, send, 401, INVALID, 'error="invalid_token"')
+                return
+            end = {"type": "http.response.body"} if scope["type"] == "http" else CLOSE
+            with suppress(RuntimeError):  # it had ended, or has a length that is not reached
+                await send(end)
 
     async def _deny(self, scope: Scope, receive: Receive, send: Send, text: str) -> None:
         peer = (scope.get("client") or ("",))[0]
@@ -166,4 +194,4 @@ async def refuse(
     if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
         await answer(scope, receive, send)
     else:
-        await send({"type": "websocket.close", "code": 1008})
+        await send(CLOSE)

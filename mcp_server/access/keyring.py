@@ -65,6 +65,12 @@ class Keyring:
         self._allowed = allowed
         self._assumed = False
         self._known: Mapping[str, tuple[Key, Caller]] | None = None
+        self.stale: list[Callable[[str], None]] = []
+        """Hear the name of a caller whose key, or the secret of it, is no good any more."""
+        self.gone: list[Callable[[str], None]] = []
+        """Hear the name of a caller whose key is revoked, expired or deleted."""
+        self._serving: dict[str, str] = {}
+        """The digests of the keys that served at the last look, by the names of their callers."""
         self._loaded = anyio.Event()
         self._looked = 0.0
         self._stamp: object = None
@@ -125,6 +131,7 @@ class Keyring:
                 self._know(await self._do(keys.all))
                 self._stamp = stamp
             self._fault = ""
+            self._tell()
         except Outdated:
             pass  # history says so, and ends the server
         except ServerError as error:
@@ -135,6 +142,17 @@ class Keyring:
     def _know(self, keys: tuple[Key, ...]) -> None:
         self._known = {key.id: (key, self._made(key)) for key in keys}
         self._loaded.set()
+
+    def _tell(self) -> None:
+        """Say whose key ended since the last look."""
+        before = self._serving
+        known = (self._known or {}).values()
+        now = self._serving = {caller.name: key.digest for key, caller in known if key.serves}
+        for name in before:
+            if now.get(name) != before[name]:
+                told = self.stale if name in now else (*self.gone, *self.stale)
+                for each in told:
+                    each(name)
 
     def _made(self, key: Key) -> Caller:
         return Caller(

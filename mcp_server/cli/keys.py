@@ -27,7 +27,7 @@ NAME = re.compile(r"[\w.@-][\w.@ -]{0,63}")
 UNITS = {"m": 60, "h": 3600, "d": 86_400}
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 ONCE = "This is the only time it is shown."
-keys = group("keys", "Create, list, revoke and rotate API keys.")
+keys = group("keys", "Create, list, revoke, rotate and delete API keys.")
 
 
 def kept(command: Callable[..., Json], show: Callable[[Json], None]) -> Callable[..., None]:
@@ -95,6 +95,13 @@ def rate(key: Json) -> str:
 def revoked(answer: Json) -> None:
     """That it is no good any more."""
     click.echo(f"The key {answer['name']} is revoked.")
+
+
+def deleted(answer: Json) -> None:
+    """That it is forgotten, and what this means if it was the last one."""
+    click.echo(f"The key {answer['name']} is deleted.")
+    if not answer["left"]:
+        click.echo("There is no key any more: on its own machine the server asks for none.")
 
 
 @keys.command()
@@ -174,6 +181,18 @@ def rotate(rows: Keys, name: str) -> Json:
     secret, digest = new_secret()
     key = rows.change(name, digest=digest)
     return shown(key) | {"key": whole(key.id, secret)}
+
+
+@keys.command()
+@click.argument("name")
+@partial(kept, show=deleted)
+def delete(rows: Keys, name: str) -> Json:
+    """Forget a key that was revoked or has expired.
+
+    NAME is its name or its id. What it ran belongs to nobody then. A server on its own machine that has no
+    other key needs none again.
+    """
+    return shown(rows.delete(name)) | {"left": len(rows.all())}
 
 
 def wanted(scopes: tuple[str, ...], pipelines: tuple[str, ...]) -> tuple[str, ...]:

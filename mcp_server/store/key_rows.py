@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 
 from ..errors import Conflict, NotFound
 from . import Place
@@ -62,6 +62,19 @@ class Keys:
                 raise NotFound(f"There is no key {which[:80]}; `mcp-server keys list` shows those there are.")
             key = _key(row)
             _noted(connection, "revoke_key" if key.revoked else "rotate_key", key)
+            return key
+
+    def delete(self, which: str) -> Key:
+        """Forget the key of that name or id. Raises `NotFound`, and `Conflict` for one that is still good."""
+        wanted = or_(keys.c.name == which, keys.c.id == which)
+        with explained(), alone(self._engine).begin() as connection:
+            row = connection.execute(select(keys).where(wanted)).mappings().first()
+            if row is None:
+                raise NotFound(f"There is no key {which[:80]}; `mcp-server keys list` shows those there are.")
+            if (key := _key(row)).serves:
+                raise Conflict(f"The key {key.name} is still good; revoke it first.")
+            connection.execute(delete(keys).where(keys.c.id == key.id))
+            _noted(connection, "delete_key", key)
             return key
 
 

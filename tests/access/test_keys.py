@@ -8,11 +8,18 @@ import stat
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 from clients import Served, serve, until
+from surfaces.test_bad_input import headers_of, modern
+from surfaces.test_http import HEADERS, INITIALIZE
+
+from mcp_server.access import Access
+from mcp_server.authentication import Authentication
+from mcp_server.settings import Settings
 
 from .conftest import bearer, command, create_key, pipelines
 
@@ -108,6 +115,87 @@ async def test_a_rotated_key_keeps_its_runs_and_a_revoked_one_is_refused(
         return (await client.get(run, headers=bearer(fresh))).status_code in (401, 429)
 
     await until(revoked)
+
+
+async def test_what_a_key_has_open_ends_with_it(client: httpx.AsyncClient, served: Served) -> None:
+    """Streams of both eras and a session; those of another secret only if the key ends."""
+    key = create_key(served.state, "leaving")
+    opening = await client.post("/mcp", json=INITIALIZE, headers=HEADERS | bearer(key))
+    session = {"Mcp-Session-Id": opening.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    listen = modern("subscriptions/listen", {"notifications": {}})
+
+    async def inside(key: str) -> int:
+        return (await client.post("/mcp", json=ping, headers=HEADERS | bearer(key) | session)).status_code
+
+    async def opened(method: str, path: str, more: dict[str, str], body: Any = None) -> httpx.Response:
+        request = client.build_request(method, path, headers=HEADERS | bearer(key) | more, json=body)
+        answer = await client.send(request, stream=True)
+        assert answer.status_code == 200
+        return answer
+
+    async def streams() -> list[httpx.Response]:
+        listening = await opened("POST", "/mcp", headers_of(listen), listen)
+        return [listening, await opened("GET", "/sse", {}), await opened("GET", "/mcp", session)]
+
+    with anyio.fail_after(60):
+        old = await streams()
+        key = command("keys", "rotate", "leaving", "--state", served.state).stdout.strip()
+        for each in old:
+            await each.aread()  # to its end
+        assert await inside(key) == 200
+        new = await streams()
+        assert command("keys", "revoke", "leaving", "--state", served.state).returncode == 0
+        for each in new:
+            await each.aread()
+        assert await inside(key) in (401, 429)
+
+
+async def test_a_websocket_ends_with_its_key(tmp_path: Path) -> None:
+    key, sent = create_key(tmp_path, "only"), list[Any]()
+    access = Access(Settings(state=tmp_path))
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "websocket.accept":
+            assert command("keys", "revoke", "only", "--state", tmp_path).returncode == 0
+
+    scope = {"type": "websocket", "path": "/x", "headers": [(b"x-api-key", key.encode())], "client": None}
+    async with access:
+        app = Authentication(waits, access=access, denied=lambda event: None)
+        with anyio.fail_after(60):
+            await app(scope, anyio.sleep_forever, send)  # type: ignore[arg-type]
+    assert sent == [{"type": "websocket.accept"}, {"type": "websocket.close", "code": 1008}]
+
+
+async def test_a_server_whose_last_key_is_deleted_needs_none_again(tmp_path: Path) -> None:
+    create_key(tmp_path / "state", "only")
+    delete = ("keys", "delete", "only", "--state", tmp_path / "state")
+    async with (
+        serve(pipelines(tmp_path / "folder", ["greet"]), state=tmp_path / "state") as served,
+        httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=60) as http,
+    ):
+        assert (await http.get("/status")).status_code == 401
+        refused = command(*delete)
+        assert refused.returncode == 2 and "revoke it first" in refused.stderr
+        assert command("keys", "revoke", "only", "--state", served.state).returncode == 0
+        assert (await http.get("/status")).status_code == 401
+        assert "asks for none" in command(*delete).stdout
+
+        async def is_open() -> bool:
+            return (await http.get("/status")).status_code == 200
+
+        await until(is_open, 30)
+    listed = command("audit", "list", served.folder, "--state", served.state, "--json").stdout
+    assert [action for action in ("create_key", "revoke_key", "delete_key") if action in listed] == [
+        "create_key",
+        "revoke_key",
+        "delete_key",
+    ]
 
 
 async def test_a_key_expires(client: httpx.AsyncClient, served: Served, first: str) -> None:

@@ -50,6 +50,10 @@ async def test_calls_in_flight_are_answered_on_every_transport(folder: Path, lon
             await loaded(served.url)
             kinds = (("http", "auto"), ("http", "legacy"), ("sse", "auto"), ("sse", "legacy"))
             clients = [await stack.enter_async_context(served.client(*kind)) for kind in kinds]
+            for each in clients:
+                await (
+                    each.list_tools()
+                )  # or they would ask for the schema of what they got, when nobody is there
             idle = [await stack.enter_async_context(wire(served.url)) for _ in range(2)]
             for each in idle:
                 await each.send(call(served.url, "echo", {"text": "a"}))

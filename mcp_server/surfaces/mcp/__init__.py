@@ -26,6 +26,7 @@ def surface(server: Server) -> Surface:
     protocol = ProtocolServer(server, NOBODY)
     streamable = StreamableHttp(protocol)
     sse = Sse(protocol, streamable.room)
+    server.access.keyring.gone.append(streamable.room.end_of)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None]:

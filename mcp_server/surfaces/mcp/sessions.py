@@ -65,6 +65,11 @@ class Room:
             self._make_room([*self._sessions], "The server has as many sessions as it takes; try later.")
         self._sessions.add(new)
 
+    def end_of(self, owner: str) -> None:
+        """End all sessions of a caller, busy or not."""
+        for each in [each for each in self._sessions if each.owner == owner]:
+            self._end(each)
+
     def leave(self, gone: Session) -> None:
         """Count it out."""
         self._sessions.discard(gone)
