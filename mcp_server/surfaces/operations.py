@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,11 @@ class Operation:
 def gives(**properties: Json) -> Json:
     """The schema of an answer that has at least these, where they are known."""
     return {"type": "object", "properties": properties}
+
+
+def iso(seconds: float | None = None) -> str:
+    """A time in UTC, to the second (RFC 3339); now if none is given."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def as_json(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -87,7 +87,6 @@ class Programs:
         self._runs, self._audit = server.runs, server.audit
         self._batches = server.batches
         self._history = server.history
-        self._audit = server.audit
         self._tracked = server.settings.tracking_log
 
     async def execute(self, request: Request) -> Response:

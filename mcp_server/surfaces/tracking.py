@@ -21,7 +21,7 @@ from ..models import Json
 from ..server import Server
 from ..tracking.upstream import Upstream
 from . import Surface
-from .operations import OBJECT, TEXT, Operation, as_json, gives, routes
+from .operations import OBJECT, TEXT, Operation, as_json, gives, iso, routes
 from .rest.bodies import has_body
 from .rest.errors import error_response
 
@@ -126,7 +126,7 @@ class Tracking:
             tests.append({"endpoint": name, "url": upstream.url + path, **told})
         body: Json = {
             "mlflow_server": upstream.url,
-            "timestamp": now(),
+            "timestamp": iso(),
             "environment": {"tracking_log": self._server.settings.tracking_log},
             "tests": tests,
             "overall_health": all(each["success"] for each in tests),
@@ -148,13 +148,13 @@ class Tracking:
         state = upstream.breaker.state.upper()
         body: Json = {"connected": found["success"], "circuit_breaker_state": state}
         body |= {} if found["success"] else {"error": "MLflow server unavailable"}
-        return as_json({**body, "timestamp": now()}, 200 if found["success"] else 503)
+        return as_json({**body, "timestamp": iso()}, 200 if found["success"] else 503)
 
     async def reset(self, request: Request) -> Response:
         """Close the breaker, whatever it has seen."""
         self._upstream().breaker.reset()
         message = "Circuit breaker reset successfully"
-        return as_json({"message": message, "timestamp": now(), "reset_by": "manual_api_call"})
+        return as_json({"message": message, "timestamp": iso(), "reset_by": "manual_api_call"})
 
     def _upstream(self) -> Upstream:
         if self._server.tracked is None:
@@ -226,8 +226,3 @@ async def probed(upstream: Upstream, path: str, text: str) -> dict[str, Any]:
         text = f"answered with status {status}"
     took = round(1000 * (time.perf_counter() - since), 1)
     return {"success": well, "message": text, "status_code": status, "response_time_ms": took, "late": late}
-
-
-def now() -> str:
-    """The time in UTC (RFC 3339)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

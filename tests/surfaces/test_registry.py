@@ -200,6 +200,7 @@ async def test_every_answer_has_the_fields_and_types_of_the_reference(client: ht
     }.items():
         found[name] = await get(client, f"/models/{path}")
         assert name == "metrics" or found[name] == await get(client, f"/api/models/{path}")
+    assert await get(client, "/api/models") == found["list"]
     found["missing"] = await get(client, "/models/say/9", 404)
     found["invalid"] = await post(client, "/models/register", {"model_data": "say:1"}, 422)
     operations = [{"action": "transition_stage", "model": "say:1", "stage": "Production"}]

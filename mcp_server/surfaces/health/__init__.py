@@ -21,7 +21,7 @@ from ...models import Json, Walls
 from ...server import Server
 from ...telemetry.built import built
 from .. import Surface
-from ..operations import OBJECT, TEXT, Operation, as_json, gives, mounted
+from ..operations import OBJECT, TEXT, Operation, as_json, gives, iso, mounted
 from . import figures, metrics
 from .checks import Check, Checks, Findings, own
 from .protocol import answers
@@ -82,7 +82,7 @@ class HealthRoutes:
             "status": found.health,
             "version": version(NAME),
             "services": services(found),
-            "timestamp": now(),
+            "timestamp": iso(),
         }
         return as_json(body, 503 if found.health == "unhealthy" else 200, NO_STORE)
 
@@ -90,7 +90,7 @@ class HealthRoutes:
         """Always 200: it is for people and monitors that read it."""
         found = await self._checks.findings()
         body: Json = {
-            "timestamp": now(),
+            "timestamp": iso(),
             "api_version": API_VERSION,
             "service_name": NAME,
             "overall_health": found.health,
@@ -127,8 +127,3 @@ def word(check: Check) -> str:
     if check.passed:
         return "healthy"
     return "unhealthy" if check.critical else "degraded"
-
-
-def now() -> str:
-    """The time in UTC (RFC 3339)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

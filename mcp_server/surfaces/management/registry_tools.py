@@ -79,10 +79,13 @@ class RegistryTools:
         return await self._catalog.update_version(name, made.number, tags=tags, metrics=metrics)
 
     async def impact(self, call: Invocation) -> Json:
+        """What an address brought."""
+        return await self.impact_of(call.caller, call.arguments["address"])
+
+    async def impact_of(self, caller: Caller, address: str) -> Json:
         """How much an address improved pipelines: the gain of their metric over the version before."""
-        address: str = call.arguments["address"]
         every = await self._catalog.all_versions()
-        known = {(each.pipeline, each.number): each for each in every if seen(call.caller, each)}
+        known = {(each.pipeline, each.number): each for each in every if caller.may("read", each.pipeline)}
         own = [each for each in known.values() if each.tags.get(CONTRIBUTOR, "").lower() == address.lower()]
         own.sort(key=lambda each: each.created)
         scores = {(each.pipeline, each.number): score(each, known) for each in own}
@@ -102,11 +105,6 @@ class RegistryTools:
             "first_contribution": times[0],
             "last_contribution": times[-1],
         }
-
-
-def seen(caller: Caller, version: VersionStatus) -> bool:
-    """True if the caller may know of this version."""
-    return caller.may("read", version.pipeline)
 
 
 def score(version: VersionStatus, known: Mapping[tuple[str, int], VersionStatus]) -> float:

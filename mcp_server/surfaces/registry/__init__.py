@@ -1,9 +1,8 @@
 """The registry surface: pipelines as models of an MLOps platform, under `/models/` and `/api/models/`.
 
-reading        what is told
-changing       what is changed
-contributors   who improved what
-bodies         what is posted, and how it is refused
+reading    what is told
+changing   what is changed
+bodies     what is posted, and how it is refused
 
 There is no second registry: a model is a pipeline, its versions are the pipeline's, its predictions the runs.
 """
@@ -20,7 +19,6 @@ from .. import Surface
 from ..operations import OBJECT, TEXT, Handler, Operation, gives, routes
 from .bodies import Batch, Body, Evaluate, Register, Transition, Update, answering
 from .changing import Changing
-from .contributors import Contributors
 from .reading import ZIP, Reading
 
 ROOT = "/models"
@@ -38,9 +36,10 @@ Declared = tuple[str, str, Handler, type[Body] | None, Json]
 
 
 def surface(server: Server) -> Surface:
-    """Every route, at `/models/` and at `/api/models/`."""
+    """Every route, at `/models/` and at `/api/models/`; there the slash of the list may be left out."""
     made = operations(server)
     again = [replace(each, path=f"/api{each.path}") for each in made]
+    again.append(replace(made[0], path=f"/api{ROOT}"))
     return Surface(routes([*made, *again]), operations=made)
 
 
@@ -55,7 +54,7 @@ def operations(server: Server) -> tuple[Operation, ...]:
         ("POST", "/register", change.register, Register, REGISTERED),
         ("POST", "/evaluate", change.evaluate, Evaluate, MEASURED),
         ("POST", "/batch", change.batch, Batch, gives(results=LIST)),
-        ("GET", "/contributors/{address}/impact", Contributors(server).impact, None, gives(address=TEXT)),
+        ("GET", "/contributors/{address}/impact", read.impact, None, gives(address=TEXT)),
         ("GET", "/{model_id}/lineage", read.history, None, gives(model_id=TEXT, lineage=LIST)),
         ("GET", VERSION, read.model, None, MODEL),
         ("PATCH", VERSION, change.update, Update, MODEL),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
@@ -17,7 +16,7 @@ from ...server import Server
 from ...store.audit import Noting
 from ..callers import caller_of
 from ..management.registry_tools import RegistryTools
-from ..operations import as_json
+from ..operations import as_json, iso
 from .bodies import (
     Batch,
     Evaluate,
@@ -33,7 +32,7 @@ from .bodies import (
     parsed,
     reference,
 )
-from .reading import ORIGIN, STAGES, Reading, iso, reference_of
+from .reading import ORIGIN, STAGES, Reading, reference_of
 
 WORDS: Mapping[str, Stage] = {
     "Production": "production",
@@ -95,7 +94,7 @@ class Changing:
             "model_id": name,
             "model_name": name,
             "version": str(made.number),
-            "registration_timestamp": iso(time.time()),
+            "registration_timestamp": iso(),
         }
         return as_json(answer, 201)
 

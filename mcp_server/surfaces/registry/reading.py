@@ -7,7 +7,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import date
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -22,9 +22,10 @@ from ...server import Server
 from ...store import Figures
 from ...store.measurements import latest
 from ..callers import caller_of
-from ..operations import as_json
+from ..management.registry_tools import ADDRESS, RegistryTools
+from ..operations import as_json, iso
 from ..rest.answers import disposition
-from .bodies import Reference, reference
+from .bodies import Reference, fault, reference
 
 STAGES: Mapping[str, str] = {
     "production": "Production",
@@ -46,6 +47,7 @@ class Reading:
         self._catalog = server.catalog
         self._past = server.runs.past
         self._measured = server.evaluations.measured
+        self._impact = RegistryTools(server).impact_of
 
     async def models(self, request: Request) -> Response:
         """List the models, each in its latest version."""
@@ -186,6 +188,13 @@ class Reading:
             }
         )
 
+    async def impact(self, request: Request) -> Response:
+        """Tell how much an address improved models: the gain of their metric over the version before."""
+        address: str = request.path_params["address"]
+        if not ADDRESS.fullmatch(address):
+            raise fault("write 0x and 40 hexadecimal digits", "path", "address")
+        return as_json(await self._impact(caller_of(request, ORIGIN), address))
+
     async def download(self, request: Request) -> Response:
         """Download the source of a version as a zip; data files are left out."""
         version = await self.version(request, reference_of(request))
@@ -219,15 +228,10 @@ def compared(version: VersionStatus) -> Json:
     return {**version.metrics, "name": version.pipeline, "version": str(version.number)}
 
 
-def iso(seconds: float) -> str:
-    """A time in UTC, as ISO 8601 has it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def throughput(days: Mapping[date, Figures]) -> float | None:
     """Calls per second on the last day with calls; of today, as far as it has gone."""
     for day, figures in days.items():
-        today = str(day) == iso(time.time())[:10]
+        today = str(day) == iso()[:10]
         seconds = max(1.0, time.time() % 86400) if today else 86400.0
         return round((figures.total + figures.cached) / seconds, 6)
     return None

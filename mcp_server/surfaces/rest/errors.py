@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from math import ceil
 
@@ -12,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from ...errors import Conflict, Invalid, Limited, NotFound, Overloaded, ServerError, Unavailable
 from ...models import Json
+from ..operations import iso
 
 CODES: tuple[tuple[type[ServerError], int], ...] = (
     (NotFound, 404),
@@ -84,10 +84,9 @@ def error_response(
 def error_body(request: HTTPConnection, code: int, message: str) -> Json:
     """The error as JSON."""
     error = {"message": message, "type": WORDS.get(code, "server_error"), "code": code}
-    timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {
         "error": error,
         "detail": message,
         "request_id": request.state.request_id,
-        "timestamp": timestamp,
+        "timestamp": iso(),
     }
