@@ -85,10 +85,13 @@ class Catalog:
         """True once every tool is known."""
         return self._board.started and not any(map(_unknown, self.snapshot.entries.values()))
 
-    async def ready(self, within: float = 8.0) -> Snapshot:
-        """Wait until every tool is known, at most `within` seconds; with cached schemas that is at once."""
+    async def ready(self, within: float = 8.0, *, tools: bool = True) -> Snapshot:
+        """Wait until every tool is known, at most `within` seconds; with cached schemas that is at once.
+
+        Without `tools` until it is known which pipelines there are.
+        """
         with anyio.move_on_after(within):
-            await self._board.until(lambda: self.known)
+            await self._board.until(lambda: self.known if tools else self._board.started)
         return self.snapshot
 
     async def find(

@@ -17,8 +17,9 @@ from mcp_server.lint import check_tool
 from mcp_server.models import Status
 from mcp_server.server import Server
 from mcp_server.settings import Settings
-from mcp_server.surfaces.management import TOOLS, pipeline_tools, run_tools, search_tools
+from mcp_server.surfaces.management import TOOLS, Management, pipeline_tools, run_tools, search_tools
 from mcp_server.surfaces.management.pipeline_tools import STATUS
+from mcp_server.surfaces.management.views import Invocation, View
 from mcp_server.surfaces.mcp import ProtocolServer
 
 from .conftest import wrapper
@@ -54,6 +55,18 @@ async def refused(client: Client, verb: str, /, **arguments: Any) -> str:
     result = await client.call_tool(verb, arguments)
     assert result.is_error
     return result.content[0].text
+
+
+async def test_a_server_that_just_began_does_not_say_that_there_are_no_pipelines(tmp_path: Path) -> None:
+    (tmp_path / "pipelines" / "echo").mkdir(parents=True)
+    (tmp_path / "pipelines" / "echo" / "pipeline_wrapper.py").write_text(ECHO)
+    settings = Settings(folder=tmp_path / "pipelines", state=tmp_path / "state", engine="local")
+    with anyio.fail_after(60):
+        async with Server(settings) as server:
+            assert server.catalog.statuses() == (), "the folder is not read yet"
+            call = Invocation(server.access.owner, {}, lambda: View({}, {}, {}))
+            told = await Management(server).call("get_all_pipeline_statuses", call)
+    assert [each["name"] for each in told["pipelines"]] == ["echo"]
 
 
 def test_those_that_are_listed_cost_a_client_less_than_six_kilobytes() -> None:

@@ -36,10 +36,12 @@ class PipelineTools:
 
     async def status(self, call: Invocation) -> Json:
         """How one pipeline is doing."""
+        await self._catalog.ready(tools=False)
         return dumped(self._catalog.status(call.arguments["pipeline_name"]))
 
     async def statuses(self, call: Invocation) -> Json:
         """How all pipelines are doing."""
+        await self._catalog.ready(tools=False)
         return {
             "pipelines": [
                 dumped(each) for each in self._catalog.statuses() if call.caller.may("read", each.name)
