@@ -106,7 +106,9 @@ class Front(uvicorn.Server):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_keys)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop; nothing more is told."""
+        """Stop; nothing more is told. Who had all of `drain_timeout` gets no more time."""
+        if not self._server.time_left:
+            self.config.timeout_graceful_shutdown = 0
         self._telling.cancel()
         self._checking.cancel()
         self._findable.close()
