@@ -127,7 +127,11 @@ class Tracking:
         body: Json = {
             "mlflow_server": upstream.url,
             "timestamp": iso(),
-            "environment": {"tracking_log": self._server.settings.tracking_log},
+            "environment": {
+                "MLFLOW_SERVER_URL": upstream.url,
+                "MLFLOW_SERVE_ARTIFACTS": str(tests[-1]["success"]).lower(),
+                "PROXY_DEBUG": False,
+            },
             "tests": tests,
             "overall_health": all(each["success"] for each in tests),
         }

@@ -26,6 +26,7 @@ from mcp_server.settings import Settings
 from mcp_server.surfaces.mcp import ProtocolServer
 
 from .conftest import wrapper
+from .test_registry import NUMBER, TIME, fits
 
 pytestmark = pytest.mark.anyio
 
@@ -183,18 +184,56 @@ async def runs_and_versions_are_written(http: httpx.AsyncClient, tmp_path: Path)
     assert [(each["name"], each["source"]) for each in versions] == [("again", "mcp-server:///again/1")]
 
 
+CHECK = {"status": str, "message": str}
+BREAKER = {"state": str, "failure_count": NUMBER}
+SHAPES: dict[str, Any] = {
+    "": {
+        "status": str,
+        "mlflow_server": str,
+        "checks": {"connectivity": CHECK, "experiments_api": CHECK, "artifacts_api": CHECK},
+    },
+    "/detailed": {
+        "mlflow_server": str,
+        "timestamp": TIME,
+        "environment": {"MLFLOW_SERVER_URL": str, "MLFLOW_SERVE_ARTIFACTS": str, "PROXY_DEBUG": bool},
+        "tests": [
+            {"endpoint": str, "url": str, "status_code": NUMBER, "success": bool, "response_time_ms": NUMBER}
+        ],
+        "overall_health": bool,
+    },
+    "/connectivity": {
+        "status": str,
+        "mlflow_server": str,
+        "response_code": NUMBER,
+        "response_time_ms": NUMBER,
+    },
+}
+CONNECTED = {"connected": bool, "circuit_breaker_state": str, "timestamp": TIME}
+STATUS = {"mlflow": {"status": {"connected": bool, "circuit_breaker_state": str}, "circuit_breaker": BREAKER}}
+"""The fields of each answer with their types, as the platform's reference has them."""
+
+
 async def health_is_told(http: httpx.AsyncClient, url: str) -> None:
     for path in ("/mlflow/health/mlflow", "/api/health/mlflow"):
-        told = (await http.get(path)).json()
-        assert told["status"] == "healthy" and told["mlflow_server"] == url
-        assert {each["status"] for each in told["checks"].values()} == {"healthy"}
-        detailed = (await http.get(f"{path}/detailed")).json()
-        assert detailed["overall_health"] is True
-        assert {type(each["response_time_ms"]) for each in detailed["tests"]} == {float}
-        assert (await http.get(f"{path}/connectivity")).json()["status"] == "connected"
+        told = {end: (await http.get(path + end)).json() for end in SHAPES}
+        for end, answer in told.items():
+            fits(SHAPES[end], answer, path + end)
+            assert answer["mlflow_server"] == url
+        assert told[""]["status"] == "healthy" and told["/connectivity"]["status"] == "connected"
+        assert {each["status"] for each in told[""]["checks"].values()} == {"healthy"}
+        assert told["/detailed"]["overall_health"] is True
+        assert told["/detailed"]["environment"]["MLFLOW_SERVE_ARTIFACTS"] == "true"
     connected = await http.get("/health/mlflow")
+    fits(CONNECTED, connected.json())
     assert connected.status_code == 200 and connected.json()["circuit_breaker_state"] == "CLOSED"
     assert (await http.get("/health")).json()["services"]["mlflow"] == "healthy"
+    status = (await http.get("/health/status")).json()
+    fits(STATUS, status)
+    assert status["mlflow"]["circuit_breaker"] == {
+        "state": "CLOSED",
+        "failure_count": 0,
+        "last_failure_time": None,
+    }
 
 
 async def the_breaker_opens(http: httpx.AsyncClient) -> None:
@@ -209,6 +248,10 @@ async def the_breaker_opens(http: httpx.AsyncClient) -> None:
     await until(opened, START_LIMIT)
     assert set(seen) == {502, 503}
     told = await http.get("/health/mlflow")
+    fits(CONNECTED | {"error": str}, told.json())
+    status = (await http.get("/health/status")).json()
+    fits(STATUS | {"mlflow": {"circuit_breaker": BREAKER | {"last_failure_time": TIME}}}, status)
+    assert not status["mlflow"]["status"]["connected"]
     assert told.status_code == 503 and told.json()["circuit_breaker_state"] in ("OPEN", "HALF_OPEN")
 
     async def noticed() -> bool:  # the answer is a second old at most
@@ -221,6 +264,7 @@ async def the_breaker_opens(http: httpx.AsyncClient) -> None:
 async def the_breaker_closes(http: httpx.AsyncClient) -> None:
     reset = await http.post("/health/mlflow/reset", json={})
     assert reset.status_code == 200 and reset.json()["reset_by"] == "manual_api_call"
+    fits({"message": str, "timestamp": TIME}, reset.json())
 
     async def works() -> bool:
         return (await http.get(f"{API}/experiments/search?max_results=1")).status_code == 200

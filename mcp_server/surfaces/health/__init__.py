@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...engines.confinement import abilities
+from ...limits.breaker import Breaker
 from ...models import Json, Walls
 from ...server import Server
 from ...telemetry.built import built
@@ -101,6 +102,8 @@ class HealthRoutes:
             "system_info": figures.system(),
             "uptime_seconds": self._uptime(),
         }
+        if self._server.tracked is not None:
+            body["mlflow"] = circuit(self._server.tracked.breaker)
         return as_json(body, headers=NO_STORE)
 
     async def version(self, request: Request) -> Response:
@@ -109,6 +112,16 @@ class HealthRoutes:
 
     def _uptime(self) -> int:
         return round(time.monotonic() - self._since)
+
+
+def circuit(breaker: Breaker) -> Json:
+    """How the requests to the MLflow server go, as the platform's reference has it."""
+    state, failed = breaker.state.upper(), breaker.failed_at
+    told = {"state": state, "failure_count": breaker.failures}
+    return {
+        "status": {"connected": not breaker.failures, "circuit_breaker_state": state},
+        "circuit_breaker": {**told, "last_failure_time": None if failed is None else iso(failed)},
+    }
 
 
 def sandbox() -> Json:
