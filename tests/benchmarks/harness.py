@@ -15,7 +15,7 @@ from textwrap import dedent
 
 from .load import CONNECTIONS, Answers, Check, load
 from .peers import Peer
-from .processes import Process, module, serve
+from .processes import Process, module, seconds, serve
 from .requests import ERAS, MODERN, TEXT, Client, Era, answered
 
 
@@ -62,6 +62,8 @@ class Load:
 
     costs: list[float] = field(default_factory=list)
     """Seconds of processor per request."""
+    fronts: list[float] = field(default_factory=list)
+    """Those of the process alone, without its children."""
     answers: list[Answers] = field(default_factory=list)
 
     @property
@@ -115,9 +117,11 @@ class Bench:
 
     async def turn(self, found: Load, target: Target, number: int, connections: int) -> None:
         """Load it once, and add what was measured to what was found."""
-        before = target.process.cpu()
+        process = target.process
+        before, front = process.cpu(), seconds(process.pid)
         answers = await self.load(target, number, connections)
-        found.costs.append((target.process.cpu() - before) / number)
+        found.costs.append((process.cpu() - before) / number)
+        found.fronts.append((seconds(process.pid) - front) / number)
         found.answers.append(answers)
 
     async def load(self, target: Target, number: int, connections: int) -> Answers:

@@ -69,7 +69,7 @@ class Figures:
             f"{names}: {', '.join(f'{package} {number}' for package, number in packages.items())}"
             for names, packages in self.versions.items()
         )
-        return f"{self.date[:10]}, {self.machine}, load {self.load:.1f} from others. {ran}."
+        return f"{self.date[:10]}, {self.machine}, load {self.load:.1f} before. {ran}."
 
 
 def value(finding: Finding) -> str:

@@ -8,26 +8,38 @@ from pathlib import Path
 from .harness import Finding
 from .picture import picture
 from .report import Figures, bound, mark, value
+from .requests import MODERN
+from .rows.calls import FRONT_PART
+from .scaling import predictions
 
 ROOT = Path(__file__).parents[2]
 README, FIGURES, PICTURE = ROOT / "README.md", ROOT / "docs" / "speed.json", ROOT / "docs" / "speed.svg"
-BEGIN, END = "<!-- python -m tests.benchmarks --readme -->", "<!-- end of speed -->"
+SCALING = Path(__file__).parent / "README.md"
+BEGIN, END = "<!-- python -m tests.benchmarks --readme -->", "<!-- end of it -->"
 
 
 def write(figures: Figures) -> None:
-    """Put the figures, the picture and the section where readers find them."""
+    """Put the figures, the picture, the section and what they predict where readers find them."""
     FIGURES.write_text(figures.text())
     PICTURE.write_text(picture(figures.costs))
-    README.write_text(replaced(README.read_text(), figures))
+    README.write_text(replaced(README.read_text(), section(figures)))
+    SCALING.write_text(replaced(SCALING.read_text(), predicted(figures)))
 
 
-def replaced(text: str, figures: Figures) -> str:
-    """The README with this section. Raises `ValueError` if the marks around the old one are gone."""
+def replaced(text: str, part: str) -> str:
+    """The text with this between the marks. Raises `ValueError` if they are gone."""
     before, found, rest = text.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not (found and ended):
-        raise ValueError(f"README.md needs {BEGIN} and {END} around the section")
-    return f"{before}{BEGIN}\n{section(figures)}\n{END}{after}"
+        raise ValueError(f"there must be {BEGIN} and {END} around what is to be replaced")
+    return f"{before}{BEGIN}\n{part}\n{END}{after}"
+
+
+def predicted(figures: Figures) -> str:
+    """What the scaling model says for the costs that were measured."""
+    front = next(each.value for each in figures.findings if each.what == FRONT_PART) or 0.0
+    host = figures.costs[f"host async {MODERN}"] - front
+    return f"With F = {front:.0f} µs and H = {host:.0f} µs:\n\n{predictions(front, host)}"
 
 
 def section(figures: Figures) -> str:
@@ -40,8 +52,8 @@ def section(figures: Figures) -> str:
     table = [f"| {what} | {values(each)} | {bound(each[0])} | {mark(each)} |" for what, each in lines.items()]
     return "\n".join(
         [
-            f"Measured {figures.date[:10]} on {figures.machine}, load {figures.load:.1f} from others.",
-            f"{reached} of {len(lines)} floors are reached.",
+            f"Measured {figures.date[:10]} on {figures.machine}{busy(figures)}. "
+            f"{reached} of {len(lines)} floors are reached; ✗ marks the others.",
             "",
             "| | measured | floor | |",
             "|---|---|---|---|",
@@ -53,6 +65,13 @@ def section(figures: Figures) -> str:
             ),
         ]
     )
+
+
+def busy(figures: Figures) -> str:
+    """What else the machine did meanwhile, if it did anything."""
+    if figures.load < 1:
+        return ""
+    return f", beside other programs (load {figures.load:.0f}), which lengthens waits and starts most"
 
 
 def values(findings: Sequence[Finding]) -> str:

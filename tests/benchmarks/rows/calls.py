@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from statistics import median
 
 from ..harness import Bench, Finding, Load, Target
 from ..load import load
@@ -30,6 +31,7 @@ FLOORS: Mapping[tuple[str, Era], float] = {
     ("host sync", SESSION): 0.35,
 }
 CALLED = {"local": "engine `local`", "host async": "async in a host", "host sync": "sync in a host"}
+FRONT_PART = "processor of the front for a call, async in a host"
 ADDED = {"host async": 0.15, "host sync": 0.3}
 """Milliseconds that a call through a host may take longer than one of bare Starlette, one at a time."""
 TIMES = {"FastMCP": 10.0, "Hayhooks": 25.0}
@@ -49,7 +51,7 @@ async def measure(bench: Bench) -> list[Finding]:
         loads = await bench.compare(targets)
         single = await bench.compare(targets[:7], number=max(16, bench.requests // 8), connections=1)
     bench.costs.update({name: each.cost for name, each in loads.items()})
-    return [*ratios(loads), *waits(single), *times(loads), *unmeasured(bench)]
+    return [*ratios(loads), *waits(single), *parts(loads), *times(loads), *unmeasured(bench)]
 
 
 async def bare(bench: Bench, stack: AsyncExitStack) -> Target:
@@ -124,6 +126,14 @@ def waits(loads: Mapping[str, Load]) -> list[Finding]:
             era=era,
         )
         for name, bound in ADDED.items()
+        for era in ERAS
+    ]
+
+
+def parts(loads: Mapping[str, Load]) -> list[Finding]:
+    """What of a call's processor is the front's, its store included; the rest is the host's."""
+    return [
+        Finding(FRONT_PART, 1e6 * median(loads[f"host async {era}"].fronts), unit="µs", era=era)
         for era in ERAS
     ]
 

@@ -49,6 +49,7 @@ def run_api(self, text: str) -> list[str]:
     return [text, *(document.content for document in found)]
 '''
 SHARE, TIMES = 0.9, 1.8
+CALLERS = 2
 FEW, MANY = 1000, 10_000
 """Documents: for the cost of a call, and for work that fills a processor."""
 
@@ -60,17 +61,17 @@ async def measure(bench: Bench) -> list[Finding]:
 
 
 async def beside_a_loop(bench: Bench, documents: int) -> Finding:
-    """One caller of the server, and a loop around `Pipeline.run`, in turn."""
+    """Two callers, so that the host is as busy as a loop, and a loop around `Pipeline.run`, in turn."""
     number = max(8, bench.requests // 20)
     pipelines = {"search": WRAPPER.format(options="", build=built(documents))}
     direct: list[float] = []
     served = Load()
     async with bench.ours("search", pipelines) as process, loop(documents, number) as turn:
         await turn()  # warm
-        await bench.load(asking("search", process), number, 1)
+        await bench.load(asking("search", process), number, CALLERS)
         for _ in range(bench.rounds):
             direct.append(await turn())
-            await bench.turn(served, asking("search", process), number, 1)
+            await bench.turn(served, asking("search", process), number, CALLERS)
     ratio = median(one / two for one, two in zip(direct, served.costs, strict=True))
     about = f"{1e6 * median(direct):.0f} µs of processor in a loop beside {served.cost:.0f} µs through a host"
     return Finding(
