@@ -37,11 +37,11 @@ SIZES: Mapping[Kind, tuple[Column[Any], ColumnElement[Any]]] = MappingProxyType(
 
 def surplus(connection: Connection, kind: Kind, kept: Bound) -> str | None:
     """The id of the newest run that is, or has, too much of this; or None. What ended up to it may go."""
-    found = [
-        _by_age(kept.days),
-        _beyond(connection, kind, OWNERS[kind], literal(1), kept.number),
-        _beyond(connection, kind, *SIZES[kind], kept.bytes),
-    ]
+    if kind == "runs":
+        number = _by_number(connection, kept.number)
+    else:
+        number = _beyond(connection, kind, OWNERS[kind], literal(1), kept.number)
+    found = [_by_age(kept.days), number, _beyond(connection, kind, *SIZES[kind], kept.bytes)]
     return max((each for each in found if each), default=None)
 
 
@@ -75,16 +75,25 @@ def _by_age(days: float | None) -> str | None:
     return None if days is None else f"{int((time.time() - days * 86400) * 1000):012x}"
 
 
+def _by_number(connection: Connection, number: int | None) -> str | None:
+    """The newest run that is one too many: without adding up, for runs are many."""
+    if number is None:
+        return None
+    return connection.scalar(select(runs.c.id).order_by(runs.c.id.desc()).offset(number).limit(1))
+
+
 def _beyond(
     connection: Connection, kind: Kind, owner: Column[Any], amount: ColumnElement[Any], limit: int | None
 ) -> str | None:
     """The newest run with which all amounts, from the newest on, are more than the limit."""
     if limit is None:
         return None
-    amounts = select(owner.label("run"), func.sum(amount).label("amount")).group_by(owner)
-    if kind != "runs":
-        amounts = amounts.where(owner.in_(select(runs.c.id).where(CALLS)))
-    each = amounts.subquery()
+    if kind == "runs":
+        each = select(owner.label("run"), amount.label("amount")).subquery()
+    else:
+        mine = owner.in_(select(runs.c.id).where(CALLS))
+        summed = select(owner.label("run"), func.sum(amount).label("amount"))
+        each = summed.where(mine).group_by(owner).subquery()
     total = func.sum(each.c.amount).over(order_by=each.c.run.desc()).label("total")
     totals = select(each.c.run, total).subquery()
     return connection.scalar(
