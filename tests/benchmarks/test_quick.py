@@ -10,6 +10,7 @@ import pytest
 
 from . import section
 from .harness import Finding
+from .picture import picture
 from .report import Figures
 from .rows import ROWS
 
@@ -52,3 +53,10 @@ def test_the_section_of_the_readme_tells_both_eras_in_a_line_and_what_is_missed(
     assert "| memory | 12.3 MB | ≤ 25 MB | ✓ |" in text
     assert "| of a peer | not measured: could not be installed: no network | ≥ 10 × | ✗ |" in text
     assert "only told" not in text
+
+
+def test_the_readme_says_what_the_figures_beside_it_say() -> None:
+    figures = Figures.read(section.FIGURES)
+    text = section.README.read_text()
+    assert text == section.replaced(text, section.section(figures))
+    assert section.PICTURE.read_text() == picture(figures.costs)
