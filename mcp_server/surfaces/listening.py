@@ -33,7 +33,12 @@ async def listen(
     without its client (`Runs.attend`).
     """
     heard = Listening()
-    heard.attend(runs, await begin(listener=heard.hear), request, within)
+    try:
+        live = await begin(listener=heard.hear)
+    except BaseException:
+        heard.discard()
+        raise
+    heard.attend(runs, live, request, within)
     return heard
 
 
@@ -99,6 +104,11 @@ class Listening:
         """Listen no more; a run that has not ended and does not last without its caller is cancelled."""
         self._watching.cancel()
         self._attending.cancel()
+        self._heard.close()
+
+    def discard(self) -> None:
+        """Nothing was begun."""
+        self._said.close()
         self._heard.close()
 
     def attend(self, runs: Runs, live: Live, request: Request, within: float | None) -> None:

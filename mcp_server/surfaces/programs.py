@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -25,6 +26,7 @@ from ..runs import Live, ignore
 from ..server import Server
 from . import Surface
 from .callers import caller_of
+from .listening import listen
 from .management.run_views import parked
 from .operations import OBJECT, TEXT, Handler, Operation, as_json, gives, mounted
 from .registry.bodies import Body, answering, fault, parsed
@@ -90,17 +92,17 @@ class Programs:
         self._tracked = server.settings.tracking_log
 
     async def execute(self, request: Request) -> Response:
-        """Run a program to its end."""
+        """Run a program to its end, or until its client leaves."""
         body = await parsed(request, Execute)
         name, version = await self._program(request, body.program_id)
+        caller = caller_of(request, ORIGIN)
+        begin = partial(self._runs.start, caller, name, body.inputs, timeout=body.timeout, version=version)
         try:
-            live = await self._runs.start(
-                caller_of(request, ORIGIN), name, body.inputs, timeout=body.timeout, version=version
-            )
+            heard = await listen(self._runs, request, begin)
         except Invalid as error:
             raise fault(str(error), "body", "inputs") from None
-        await self._runs.attend(live)
-        return as_json(executed(live.run, live))
+        await heard.end()
+        return as_json(executed(heard.run, heard.live))
 
     async def batch(self, request: Request) -> Response:
         """Run a program once for each of many inputs; one that fails, fails alone."""

@@ -350,11 +350,13 @@ async def leaving(http: httpx.AsyncClient, path: str, body: Any, begun: Path) ->
         asking.cancel()
 
 
+@pytest.mark.parametrize("path", ["/wait/run", "/api/v1/dspy/execute"])
 async def test_an_async_run_stops_at_once_when_its_client_leaves(
-    http: httpx.AsyncClient, tmp_path: Path
+    http: httpx.AsyncClient, tmp_path: Path, path: str
 ) -> None:
     files = {"started": str(tmp_path / "started"), "stopped": str(tmp_path / "stopped")}
-    await leaving(http, "/wait/run", files, tmp_path / "started")
+    body = files if path == "/wait/run" else {"program_id": "wait", "inputs": files}
+    await leaving(http, path, body, tmp_path / "started")
     await until(anyio.Path(tmp_path / "stopped").exists, LIMIT)
 
 
