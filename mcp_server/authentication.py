@@ -57,8 +57,8 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
+        state["oauth"], state["denied"] = self._access.oauth, self._denied
         try:
-            state |= {"oauth": self._access.oauth, "denied": self._denied}
             credential = credential_of(scope, in_query=self._in_query)
             state["caller"] = caller = await self._access.caller(credential, scope)
         except Ambiguous:

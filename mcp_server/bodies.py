@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
 
 from .settings.bounding import Bounding
 
-FORM = "multipart/form-data"
+FORM = b"multipart/form-data"
 UPLOADS = re.compile(r"/(run|files)/?$")
 """The paths of routes that take files."""
 DEPLOYS = re.compile(r"/(mcp(/[^/]*)?|messages|deploy_files|deploy-yaml|pipelines/deploy)/?$")
@@ -18,8 +21,18 @@ CHATS = re.compile(r"/(chat|completions|responses)/?$")
 """The paths of chats, whose images and files come inside JSON."""
 PROXIED = re.compile(r"/mlflow/")
 """What passes on to another server as it comes."""
-SIZE = re.compile(r"[0-9]{1,10}")
+KNOWN = 256
+"""Paths that are remembered."""
 FULL = "The server holds as many bodies as it may; try again in a second."
+
+
+class Body(NamedTuple):
+    """What is known of a body before it comes."""
+
+    limit: int
+    """Bytes that it may have."""
+    is_held: bool
+    """True if it is in memory until it is answered: not on disk, as the files of forms, nor passed on."""
 
 
 class Bodies:
@@ -28,15 +41,21 @@ class Bodies:
     def __init__(self, limits: Bounding) -> None:
         self._limits = limits
         self._held = 0
+        self._about = lru_cache(KNOWN)(self._found)
 
-    def limit(self, scope: Scope) -> int:
-        """Bytes that the body may have."""
-        path, limits = scope["path"], self._limits
-        if (UPLOADS.search(path) and is_form(scope)) or PROXIED.search(path):
-            return limits.upload_limit
+    def about(self, path: str, headers: Mapping[bytes, bytes]) -> Body:
+        """Of a request to this path with these headers."""
+        return self._about(path, headers.get(b"content-type", b"").lower().startswith(FORM))
+
+    def _found(self, path: str, is_form: bool) -> Body:
+        limits, is_proxied = self._limits, PROXIED.search(path) is not None
+        is_held = not is_form and not is_proxied
+        if (UPLOADS.search(path) and is_form) or is_proxied:
+            return Body(limits.upload_limit, is_held)
         if DEPLOYS.search(path):
-            return max(limits.deploy_limit, limits.body_limit)
-        return max(limits.chat_limit, limits.body_limit) if CHATS.search(path) else limits.body_limit
+            return Body(max(limits.deploy_limit, limits.body_limit), is_held)
+        limit = max(limits.chat_limit, limits.body_limit) if CHATS.search(path) else limits.body_limit
+        return Body(limit, is_held)
 
     def hold(self, size: int) -> None:
         """Count in what came. Raises HTTP's 503 if it is too much with all the others."""
@@ -53,11 +72,10 @@ class Counted:
     """The `receive` of one request, which refuses a body that grows beyond its limit, or beyond what all may
     have. To be closed when it is answered."""
 
-    def __init__(self, bodies: Bodies, receive: Receive, limit: int, is_held: bool) -> None:
+    def __init__(self, bodies: Bodies, receive: Receive, about: Body) -> None:
         self._bodies = bodies
         self._receive = receive
-        self._limit = limit
-        self._is_held = is_held
+        self._limit, self._is_held = about
         self._size = 0
 
     async def __call__(self) -> Message:
@@ -77,20 +95,9 @@ class Counted:
             self._size = 0
 
 
-def is_held(scope: Scope) -> bool:
-    """True if the body is in memory until it is answered: not on disk, nor passed on."""
-    return not is_form(scope) and not PROXIED.search(scope["path"])
-
-
-def is_form(scope: Scope) -> bool:
-    """True for a form, whose files go to disk."""
-    form = FORM.encode()
-    return any(key == b"content-type" and value.lower().startswith(form) for key, value in scope["headers"])
-
-
-def fits(size: str, limit: int) -> bool:
+def fits(size: bytes, limit: int) -> bool:
     """False for a Content-Length that is none, or says too much."""
-    return SIZE.fullmatch(size) is not None and int(size) <= limit
+    return size.isdigit() and len(size) <= 10 and int(size) <= limit
 
 
 def too_large(limit: int) -> str:

@@ -7,17 +7,17 @@ security warning), so these are compared exactly, on every route and method.
 
 from __future__ import annotations
 
-import os
+import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import cors
-from .bodies import Bodies, Counted, fits, is_held, too_large
+from .bodies import Bodies, Body, Counted, fits, too_large
 from .settings import Settings
 from .surfaces.rest.errors import RETRY_AFTER, error_response
 from .telemetry import lines
@@ -38,6 +38,12 @@ IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
+REQUEST_ID = b"x-request-id"
+MALFORMED = (400, "A request needs one Host header, one Origin header at most, and a path.")
+KNOWN = 1000
+"""Judgements that are remembered."""
+LONGEST = 1000
+"""Bytes of the headers of one of them."""
 
 
 class Guard:
@@ -65,44 +71,86 @@ class Guard:
         self._opened = opened
         self._stopping = stopping
         self._answered = answered
+        self._known: dict[tuple[object, ...], tuple[int, str] | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        identity = request_id(scope)
+        headers = first_values(scope)
+        identity = request_id(headers.get(b"x-request-id"))
         scope.setdefault("state", {})["request_id"] = identity
         lines.request_id.set(identity)
-        if scope["type"] == "http":
-            await self._serve(scope, receive, labelled(send, identity, self._answered))
-        elif self._fault(scope):
+        about = self._bodies.about(scope["path"], headers)
+        fault = self._fault(scope, headers, about)
+        if kind == "http":
+            send = labelled(send, identity, self._answered)
+            if fault or self._origins:
+                await self._across(scope, receive, send, fault, about)
+            else:
+                await self._pass(scope, receive, send, about)
+        elif fault:
             await closed(send)  # before it is accepted: the HTTP server answers 403 to the handshake
         else:
             await self._app(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _across(
+        self, scope: Scope, receive: Receive, send: Send, fault: tuple[int, str] | None, about: Body
+    ) -> None:
+        """Serve what is refused, and what may come from the pages of other origins."""
         if self._origins and (origins := values(scope, b"origin")) and origins[0] in self._origins:
             send = cors.readable(send, origins[0])
-        if fault := self._fault(scope):
+        if fault:
             headers = RETRY_AFTER if fault[0] == 503 else {}
             await error_response(Request(scope), *fault, headers)(scope, receive, send)
-        elif self._origins and cors.asks_first(scope):
+        elif cors.asks_first(scope):
             await cors.permission(scope)(scope, receive, send)
         else:
-            await self._pass(scope, receive, send)
+            await self._pass(scope, receive, send, about)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = Counted(self._bodies, receive, self._bodies.limit(scope), is_held(scope))
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, about: Body) -> None:
+        body = Counted(self._bodies, receive, about)
         try:
             await self._app(scope, body, send)
         finally:
             body.close()
 
-    def _fault(self, scope: Scope) -> tuple[int, str] | None:
+    def _fault(self, scope: Scope, headers: Mapping[bytes, bytes], about: Body) -> tuple[int, str] | None:
         """The status and reason to refuse with."""
+        if not scope["path"].startswith("/"):
+            return MALFORMED
+        if fault := self._origin_fault(scope, headers):
+            return fault
+        size = headers.get(b"content-length")
+        if size is not None and (not fits(size, about.limit) or len(headers) != len(scope["headers"])):
+            sizes = values(scope, b"content-length")
+            if not all(fits(each.encode("latin-1"), about.limit) for each in sizes):
+                return 413, too_large(about.limit)
+        if self._stopping() and not STILL.search(scope["path"]):
+            return 503, STOPPING
+        return None if self._opened() else (503, CLOSED)
+
+    def _origin_fault(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+        """What Host and Origin say against it, which is judged once for all that say the same."""
+        if len(headers) != len(scope["headers"]):
+            return self._judged(scope)
+        said = (headers.get(b"host"), headers.get(b"origin"), headers.get(b"sec-fetch-site"))
+        key = (*said, scope["scheme"], scope.get("server"))
+        try:
+            return self._known[key]
+        except (KeyError, TypeError):  # what is no tuple is judged each time
+            fault = self._judged(scope)
+        if isinstance(scope.get("server"), tuple) and sum(len(each or b"") for each in said) < LONGEST:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            self._known[key] = fault
+        return fault
+
+    def _judged(self, scope: Scope) -> tuple[int, str] | None:
         hosts, origins = values(scope, b"host"), values(scope, b"origin")
-        if len(hosts) != 1 or len(origins) > 1 or not scope["path"].startswith("/"):
-            return 400, "A request needs one Host header, one Origin header at most, and a path."
+        if len(hosts) != 1 or len(origins) > 1:
+            return MALFORMED
         allowed = self._allowed(scope)
         if hosts[0] not in allowed:
             return 421, "The Host header does not name this server; --allowed-hosts adds names."
@@ -110,13 +158,7 @@ class Guard:
             return 403, "Pages of this origin may not call this server; --allowed-origins adds origins."
         if not origins and any(site not in OWN_SITES for site in values(scope, b"sec-fetch-site")):
             return 403, "Pages of other sites may not call this server."
-        if sizes := values(scope, b"content-length"):
-            limit = self._bodies.limit(scope)
-            if not all(fits(size, limit) for size in sizes):
-                return 413, too_large(limit)
-        if self._stopping() and not STILL.search(scope["path"]):
-            return 503, STOPPING
-        return None if self._opened() else (503, CLOSED)
+        return None
 
     def _allowed(self, scope: Scope) -> set[str]:
         """The values of Host that mean this server, at the port where the request came in."""
@@ -154,10 +196,16 @@ def pages(hosts: set[str]) -> set[str]:
     return {f"{scheme}://{host}" for scheme in WEB_PORTS for host in hosts}
 
 
-def request_id(scope: Scope) -> str:
-    """The caller's id for this request if it is fit to be echoed, else a new one."""
-    given = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-request-id"]
-    return given[0] if given and IDENTITY.fullmatch(given[0]) else os.urandom(12).hex()
+def first_values(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name; of one that came several times, the first."""
+    return dict(reversed(scope["headers"]))
+
+
+def request_id(given: bytes | None) -> str:
+    """The caller's id for this request if it is fit to be echoed, else a new one, which is no secret."""
+    if given is not None and IDENTITY.fullmatch(text := given.decode("latin-1")):
+        return text
+    return f"{random.getrandbits(96):024x}"
 
 
 def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send:
@@ -171,13 +219,15 @@ def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send
     async def label(message: Message) -> None:
         if message["type"] == "http.response.start":
             answered(message["status"])
-            headers = [each for each in message.get("headers", ()) if each[0] != b"x-request-id"]
+            given = message.get("headers", ())
+            names = dict(given)
+            headers = [each for each in given if each[0] != REQUEST_ID] if REQUEST_ID in names else [*given]
             headers += (
-                (b"x-request-id", identity.encode()),
-                (b"x-processing-time-ms", str(round(1000 * (time.perf_counter() - since))).encode()),
+                (REQUEST_ID, identity.encode()),
+                (b"x-processing-time-ms", b"%d" % round(1000 * (time.perf_counter() - since))),
                 NOSNIFF,
             )
-            if all(name != b"cache-control" for name, _ in headers):
+            if b"cache-control" not in names:
                 headers.append(NO_STORE)
             message = {**message, "headers": headers}
         await send(message)

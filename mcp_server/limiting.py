@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .limits.rates import REFUSED, Kind, Rates, Standing
+from .limits.rates import REFUSED, UNCOUNTED, Kind, Rates, Standing
 from .models import Caller
 from .surfaces.refusals import STEPS, refusal
 
@@ -36,7 +36,9 @@ class RateLimits:
             await self._app(scope, receive, send)
             return
         caller: Caller = scope["state"]["caller"]
-        standing = await self._rates.request(caller, kind_of(scope))
+        standing = None
+        if caller.name not in UNCOUNTED:
+            standing = await self._rates.request(caller, kind_of(scope))
         if standing is None:
             await self._app(scope, receive, send)
         elif standing.after is None:

@@ -17,6 +17,7 @@ jwks       the keys that tokens are signed with
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from importlib import import_module
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -116,13 +117,10 @@ class Access:
             await self.keyring.settled(BRIEF if owns else PATIENCE)
             if owns and not self.keyring.is_known:
                 return self.owner  # who could read the token, too
-        if credential is not None:
-            if is_near(scope) and token.fits(credential, self._state()):
-                return self.owner
-            if self.required:
-                return await self._known(credential, scope)
+        if credential is not None and is_near(scope) and token.fits(credential, self._state()):
+            return self.owner
         if self.required:
-            return NOBODY
+            return NOBODY if credential is None else await self._known(credential, scope)
         if not self.local:
             return self._stranger
         if not is_near(scope):
@@ -142,6 +140,7 @@ def is_local(settings: Settings) -> bool:
     return is_loopback(settings.host) and names <= LOOPBACK
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """True for an address or name of this machine that no other can reach."""
     try:
@@ -163,4 +162,4 @@ def is_owners(scope: Scope) -> bool:
     if "owner" not in connection:
         client, server = scope.get("client"), scope.get("server")
         connection["owner"] = client is not None and server is not None and same_user(client, server)
-    return connection["owner"] and not any(name in PROXIED for name, _ in scope["headers"])
+    return connection["owner"] and PROXIED.isdisjoint(dict(scope["headers"]))
