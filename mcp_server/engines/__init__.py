@@ -10,11 +10,11 @@ settled: calls then wait for their own pipeline.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ..limits.deadlines import Deadline
 from ..limits.slots import Slots
 from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
 
@@ -52,7 +52,7 @@ class Generation(Protocol):
         """
         ...
 
-    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout, slots: Slots) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: Deadline, slots: Slots) -> Result:
         """Run a member to the end, or until cancelled, which stops the work; first wait for its turn.
 
         Whatever the pipeline does comes back as a result with `is_error`. `clock` says
@@ -92,7 +92,7 @@ class Workshop(Protocol):
 class Runner(Protocol):
     """What can run a call."""
 
-    async def run(self, run: Run, emit: Emit) -> Result:
+    def run(self, run: Run, emit: Emit) -> Awaitable[Result]:
         """See `Engine.run`."""
         ...
 

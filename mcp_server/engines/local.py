@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from ..errors import Broken
+from ..limits.deadlines import Deadline
 from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Question, Result, Run
 from ..pipelines import Pipeline, haystack, load
 from ..pipelines.hastening import hasten
@@ -112,7 +113,7 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
         self._bench = bench
         self._loading = asyncio.create_task(self._load())
 
-    async def attempt(self, place: LocalPlace, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
+    async def attempt(self, place: LocalPlace, run: Run, emit: Emit, clock: Deadline) -> Result:
         """Run on the loop or in a thread; events arrive in order, then the result."""
         if broken := await self.ready(place):
             return broken

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from ..content import failure
+from ..limits.deadlines import Deadline
 from ..limits.slots import Slots
 from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
 from . import Locate, Outcome, Report, stays
@@ -20,10 +21,10 @@ class Place:
         self.member = member
         self.outcome: Outcome | None = None
         self.known = asyncio.Event()
-        self.idle = asyncio.Event()
-        self.idle.set()
         self.released = False
         self._running = 0
+        self._idle: asyncio.Event | None = None
+        """While somebody waits for its calls to end."""
 
     @property
     def name(self) -> str:
@@ -38,12 +39,18 @@ class Place:
     def __enter__(self) -> None:
         """A call begins, be it only to wait."""
         self._running += 1
-        self.idle.clear()
 
     def __exit__(self, *error: object) -> None:
         self._running -= 1
-        if not self._running:
-            self.idle.set()
+        if not self._running and self._idle is not None:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no call is in flight."""
+        while self._running:
+            self._idle = self._idle or asyncio.Event()
+            self._idle.clear()
+            await self._idle.wait()
 
 
 P = TypeVar("P", bound=Place)
@@ -91,7 +98,7 @@ class PlacesGeneration(ABC, Generic[P]):
         if self._report is not None and not place.released:
             self._report(place.name, outcome)
 
-    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout, slots: Slots) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: Deadline, slots: Slots) -> Result:
         """See `Generation.run`."""
         place = self.places[run.pipeline]
         with place:
@@ -105,13 +112,13 @@ class PlacesGeneration(ABC, Generic[P]):
         if all(each.released for each in self.places.values()):
             await self.close()
         else:
-            await place.idle.wait()
+            await place.idle()
             await self.let_go(place)
 
     async def close(self) -> None:
         """See `Generation.close`."""
         for place in self.places.values():
-            await place.idle.wait()
+            await place.idle()
         await self.end()
 
     async def ready(self, place: P) -> Result | None:
@@ -123,7 +130,7 @@ class PlacesGeneration(ABC, Generic[P]):
         return None
 
     @abstractmethod
-    async def attempt(self, place: P, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
+    async def attempt(self, place: P, run: Run, emit: Emit, clock: Deadline) -> Result:
         """Run it once it is ready; cancelling stops the work."""
 
     @abstractmethod

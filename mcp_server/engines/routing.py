@@ -10,6 +10,7 @@ from typing import Any
 
 from ..content import failure
 from ..errors import NotFound
+from ..limits.deadlines import Deadline, Deadlines
 from ..limits.slots import Slots
 from ..models import Answers, Emit, Event, Group, Question, Result, Run
 from ..settings import Settings
@@ -21,20 +22,20 @@ LINGER = 1.0
 """Seconds that what was displaced still takes runs: time for a call that has chosen it to begin."""
 
 
-def patient(emit: Emit, clock: asyncio.Timeout) -> Emit:
+def patient(emit: Emit, clock: Deadline) -> Emit:
     """An `emit` that stops the clock while a question waits for its answer."""
     loop = asyncio.get_running_loop()
 
     async def wait(event: Event) -> Answers | None:
         if not isinstance(event, Question):
             return await emit(event)
-        deadline, since = clock.when(), loop.time()
-        clock.reschedule(None)
+        deadline, since = clock.when, loop.time()
+        clock.when = None
         try:
             return await emit(event)
         finally:
             if deadline is not None:
-                clock.reschedule(deadline + loop.time() - since)
+                clock.when = deadline + loop.time() - since
 
     return wait
 
@@ -46,6 +47,7 @@ class RoutingEngine:
         self._settings = settings
         self.slots = Slots(settings)
         """Whose turn it is."""
+        self._deadlines = Deadlines()
         self._workshops: dict[str, Workshop] = {}
         self._routes: dict[Key, Generation] = {}
         self._leaving: set[Generation] = set()
@@ -125,12 +127,18 @@ class RoutingEngine:
         generation = self._routes.get((run.pipeline, run.digest))
         if generation is None:
             raise NotFound(f"This version of {run.pipeline} does not serve any more; call it again.")
-        clock = asyncio.timeout(run.timeout)
+        task = asyncio.current_task()
+        assert task is not None, "called in a task"
+        cancelling = task.cancelling()
+        clock = self._deadlines.start(run.timeout, task.cancel)
         try:
-            async with clock:
-                return await generation.run(run, patient(emit, clock), clock, self.slots)
-        except TimeoutError:
+            return await generation.run(run, patient(emit, clock), clock, self.slots)
+        except asyncio.CancelledError:
+            if not clock.passed or task.uncancel() > cancelling:  # or somebody else cancelled it, too
+                raise
             return failure(f"The run took longer than its timeout of {run.timeout:g} s and was stopped.")
+        finally:
+            self._deadlines.drop(clock)
 
     async def _close(self, generation: Generation) -> None:
         await self._linger()

@@ -3,5 +3,6 @@
 rates       who may ask how often, and a ledger of it in memory
 shared      the same ledger for several servers on one PostgreSQL
 slots       who has one, and who must wait or is refused
+deadlines   who is told when time is up
 queue       the queue of one pipeline: whose turn is next
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -16,20 +16,37 @@ class Bounds:
     waiting: int
 
 
-@dataclass(eq=False)
 class Place:
-    """A call in a queue; it runs once `granted` is set."""
+    """A call in a queue; it runs once it is granted."""
 
-    queue: Queue
-    caller: str
-    granted: asyncio.Event = field(default_factory=asyncio.Event)
+    __slots__ = ("_waiter", "caller", "is_granted", "queue")
+
+    def __init__(self, queue: Queue, caller: str) -> None:
+        self.queue = queue
+        self.caller = caller
+        self.is_granted = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def grant(self) -> None:
+        """It runs from now on."""
+        self.is_granted = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def granted(self) -> None:
+        """Wait for that; one waits at a time."""
+        if not self.is_granted:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
 
 class Queue:
     """Callers take turns; the calls of one caller keep their order."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, of: object = None) -> None:
+        """`of` is what its bounds come from."""
         self.bounds = bounds
+        self.of = of
         self._running: set[Place] = set()
         self._waiting: dict[str, deque[Place]] = {}
         """By caller, in the order of their turns. None is empty."""
@@ -44,6 +61,11 @@ class Queue:
         """True if nothing runs or waits."""
         return not self._running and not self._waiting
 
+    @property
+    def waits(self) -> bool:
+        """True if a call waits."""
+        return bool(self._waiting)
+
     def has(self, caller: str) -> bool:
         """True if a call of this caller waits."""
         return caller in self._waiting
@@ -52,6 +74,13 @@ class Queue:
         """True if no call of this caller may wait any more; `share` is how many of its own may at most."""
         waiting = sum(map(len, self._waiting.values()))
         return waiting >= self.bounds.waiting or len(self._waiting.get(caller, ())) >= share
+
+    def take(self, caller: str) -> Place:
+        """A place that runs at once; the queue is not busy."""
+        place = Place(self, caller)
+        self._running.add(place)
+        place.is_granted = True
+        return place
 
     def add(self, caller: str) -> Place:
         """A place behind the caller's others."""

@@ -15,6 +15,8 @@ from .queue import Bounds, Place, Queue
 
 RETRY = 1.0
 """Seconds after which a refused caller may try again."""
+KEPT = 1000
+"""Queues from which on those that nobody uses are forgotten."""
 EVERYONE = "anyone"
 """The name of all callers that nobody tells apart; each is trusted with all there is."""
 
@@ -28,6 +30,8 @@ class Slots:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._queues: dict[Key, Queue] = {}
+        self._waited: set[Queue] = set()
+        """Those in which a call waits."""
         self._reserved: dict[str, Place] = {}
         """What was reserved and not used so far, by the id of its run."""
         self._running: dict[str, int] = {}
@@ -36,17 +40,20 @@ class Slots:
     @property
     def idle(self) -> bool:
         """True if nothing runs, waits or is reserved."""
-        return not (self._queues or self._reserved or self._running)
+        busy = any(not queue.is_idle for queue in self._queues.values())
+        return not (busy or self._reserved or self._running)
 
     def reserve(self, run: Run, options: Options, manifest: Manifest | None) -> None:
         """Keep a slot, or a place in the queue, for this run. Raises `Overloaded` where there is none.
 
         Its `turn` uses it; a run that never comes to that gives it back by `drop`.
         """
-        queue, caller = self._queue(run, self._bounds(options, manifest)), run.caller.name
-        must_wait = queue.is_busy or not self._may_run(caller)
-        if must_wait and queue.is_full(caller, self._share(caller, queue)):
-            self._tidy(queue)
+        queue, caller = self._queue(run, options, manifest), run.caller.name
+        if not queue.is_busy and self._may_run(caller):  # nearly all
+            self._running[caller] = self._running.get(caller, 0) + 1
+            self._reserved[run.id] = queue.take(caller)
+            return
+        if queue.is_full(caller, self._share(caller, queue)):
             text = f"{run.pipeline} has more calls than it can take; try again in a moment."
             raise Overloaded(text, RETRY)
         self._reserved[run.id] = self._enter(queue, run)
@@ -61,8 +68,8 @@ class Slots:
 
         A run that reserved nothing is never refused: it was accepted before, and only goes on.
         """
-        queue = self._queue(run, self._bounds(options, manifest))
-        return Turn(self, run, queue, self._reserved.pop(run.id, None) or self._enter(queue, run))
+        place = self._reserved.pop(run.id, None) or self._enter(self._queue(run, options, manifest), run)
+        return Turn(self, run, place)
 
     def leave(self, place: Place) -> None:
         """Let another call have the slot."""
@@ -72,14 +79,22 @@ class Slots:
         """A new place for a run that had lent its own."""
         return self._enter(self._queues.setdefault((run.pipeline, run.digest), queue), run)
 
+    def _queue(self, run: Run, options: Options, manifest: Manifest | None) -> Queue:
+        """Of the run's version. One that nobody uses is kept for the next call, with its bounds."""
+        key = run.pipeline, run.digest
+        known = self._queues.get(key)
+        if known is not None and (known.of is options or not known.is_idle):
+            return known
+        if len(self._queues) >= KEPT:
+            self._queues = {each: queue for each, queue in self._queues.items() if not queue.is_idle}
+        queue = self._queues[key] = Queue(self._bounds(options, manifest), options)
+        return queue
+
     def _bounds(self, options: Options, manifest: Manifest | None) -> Bounds:
         """What the pipeline declares, else what the settings give its kind, in each of its replicas."""
         blocking = manifest is not None and manifest.blocking
         usual = self._settings.sync_calls if blocking else self._settings.async_calls
         return Bounds(options.concurrency or usual * options.replicas, self._settings.waiting_calls)
-
-    def _queue(self, run: Run, bounds: Bounds) -> Queue:
-        return self._queues.setdefault((run.pipeline, run.digest), Queue(bounds))
 
     def _share(self, caller: str, queue: Queue) -> int:
         """How many calls of this caller may wait: half of the queue is for others."""
@@ -99,40 +114,39 @@ class Slots:
         queue, caller = place.queue, place.caller
         if not queue.remove(place):
             return
-        if place.granted.is_set():
-            self._running[caller] -= 1
-            if not self._running[caller]:
-                del self._running[caller]
+        if not place.is_granted:
+            self._advance([queue])
+            return
+        left = self._running[caller] - 1
+        if left:
+            self._running[caller] = left
+        else:
+            del self._running[caller]
+        if self._waited:
             # elsewhere a call may have waited only because its caller had all it may have
-            self._advance([queue, *(each for each in self._queues.values() if each.has(caller))])
-        self._tidy(queue)
+            self._advance([queue, *(each for each in self._waited if each is not queue and each.has(caller))])
 
     def _advance(self, queues: Iterable[Queue]) -> None:
         """Grant what can be granted."""
         for queue in queues:
             while place := queue.next(self._may_run):
                 self._running[place.caller] = self._running.get(place.caller, 0) + 1
-                place.granted.set()
-
-    def _tidy(self, queue: Queue) -> None:
-        """Forget a queue that nobody uses."""
-        if queue.is_idle:
-            self._queues = {key: each for key, each in self._queues.items() if each is not queue}
+                place.grant()
+            (self._waited.add if queue.waits else self._waited.discard)(queue)
 
 
 class Turn:
     """A slot that a run holds. While it asks a person, another run may have it."""
 
-    def __init__(self, slots: Slots, run: Run, queue: Queue, place: Place) -> None:
+    def __init__(self, slots: Slots, run: Run, place: Place) -> None:
         self._slots = slots
         self._run = run
-        self._queue = queue
         self.place = place
 
     async def __aenter__(self) -> Turn:
-        if not self.place.granted.is_set():
+        if not self.place.is_granted:
             try:
-                await self.place.granted.wait()
+                await self.place.granted()
             except BaseException:  # cancelled: the place is for another one
                 self._slots.leave(self.place)
                 raise
@@ -149,8 +163,8 @@ class Turn:
                 return await emit(event)
             self._slots.leave(self.place)
             answers = await emit(event)
-            self.place = self._slots.again(self._run, self._queue)
-            await self.place.granted.wait()
+            self.place = self._slots.again(self._run, self.place.queue)
+            await self.place.granted()
             return answers
 
         return hear

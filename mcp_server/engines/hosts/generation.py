@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from ...content import failure
+from ...limits.deadlines import Deadline
 from ...models import Emit, Group, Member, Problem, Result, Run, Walls
 from .. import Outcome
 from ..places import Place, PlacesGeneration
@@ -74,7 +75,7 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
         """Which process holds which pipeline now."""
         return {name: place.host.pid for name, place in self.places.items()}
 
-    async def attempt(self, place: HostPlace, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
+    async def attempt(self, place: HostPlace, run: Run, emit: Emit, clock: Deadline) -> Result:
         """Run in its host; a lost call of a read-only idempotent pipeline is run once more."""
         for again in (True, False):
             if broken := await self.ready(place):

@@ -11,6 +11,7 @@ from itertools import count
 import orjson
 from pydantic import TypeAdapter
 
+from ...limits.deadlines import Deadline
 from ...models import (
     Answers,
     Emit,
@@ -118,7 +119,7 @@ class Host:
             if self.alive:
                 self.loading = None
 
-    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout, stuck: Stuck) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: Deadline, stuck: Stuck) -> Result:
         """Run a loaded pipeline to the end. Raises `HostDied`.
 
         Cancelling stops the work; if it goes on all the same, `stuck` is told.
@@ -136,7 +137,7 @@ class Host:
                 else:
                     await emit(item)
         except BaseException:  # out of time or cancelled: the work must not go on
-            late = clock.expired()
+            late = clock.passed
             self._stop(number, STOP_TIME if late else LEAVE_TIME, stuck)
             raise
         if isinstance(item, HostDied):

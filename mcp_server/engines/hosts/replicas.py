@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from ...limits.deadlines import Deadline
 from ...models import Emit, Group, Manifest, Problem, Result, Run
 from .. import Locate, Outcome, Report
 from ..places import Place, PlacesGeneration
@@ -27,7 +28,7 @@ class Replica:
         """How it is with the pipeline there; None while it loads."""
         return self.generation.places[name].outcome
 
-    async def run(self, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
+    async def run(self, run: Run, emit: Emit, clock: Deadline) -> Result:
         """As `HostsGeneration.attempt`, counted."""
         self.going += 1
         self.begun += 1
@@ -75,7 +76,7 @@ class ReplicatedGeneration(PlacesGeneration[Place]):
         """Which processes hold which pipeline now."""
         return {name: [each.generation.pids[name] for each in self._replicas] for name in self.places}
 
-    async def attempt(self, place: Place, run: Run, emit: Emit, clock: asyncio.Timeout) -> Result:
+    async def attempt(self, place: Place, run: Run, emit: Emit, clock: Deadline) -> Result:
         """Run in the replica that serves and has the least to do; wait for one if none serves."""
         serving = [each for each in self._replicas if isinstance(each.outcome(place.name), Manifest)]
         chosen = min(serving or self._replicas, key=lambda each: (each.going, each.begun))

@@ -8,6 +8,7 @@ from typing import cast
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from ...limits.deadlines import Deadlines
 from ...models import Answers, Emit, Event, Notice, Options, Question
 from ...runs import Live
 from .eras import Request
@@ -31,21 +32,21 @@ class Begun:
         self._taken: asyncio.Future[Emit] | None = None
         self._live: Live | None = None
 
-    async def wait(self, live: Live, within: float) -> None:
+    async def wait(self, live: Live, within: float, deadlines: Deadlines) -> None:
         """Until the run ends or asks, its request is cancelled, or so many seconds are over.
 
         Cancelling this wait stops the run.
         """
         self._live = live
         live.when_ended(self._turn)
-        timer = self._loop.call_later(within, self._turn)
+        deadline = deadlines.start(within, self._turn)
         try:
             await self._turned
         except asyncio.CancelledError:
             self._stop()
             raise
         finally:
-            timer.cancel()
+            deadlines.drop(deadline)
 
     async def hear(self, event: Event) -> Answers | None:
         """What the run says: nobody asked to hear more than its questions, which wait for a handler."""

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...catalog import Serving
 from ...errors import ServerError
+from ...limits.deadlines import Deadlines
 from ...models import Caller, Client, Run
 from ...server import Server
 from .begun import Begun, hand_over
@@ -86,6 +87,7 @@ class Lane:
         self._stamp = orjson.dumps(stamp)[1:-1]
         self._lists = Lists(server.catalog, protocol.tools.toolsets, stamp)
         self._shared = [name.lower() for name in server.settings.shared_headers]
+        self._deadlines = Deadlines()
         self._snapshot: object = None
         self._served: dict[str, Serving | None] = {}
 
@@ -159,7 +161,7 @@ class Lane:
             live = await self._server.runs.start(
                 caller, name, asked.arguments, client=client, listener=begun.hear
             )
-            await begun.wait(live, BOUND)
+            await begun.wait(live, BOUND, self._deadlines)
         except ServerError:  # nothing was begun; the SDK's way says why
             return None
         finally:
