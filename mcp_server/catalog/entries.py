@@ -31,7 +31,7 @@ class Entry:
     def name(self) -> str:
         return self.deployment.name
 
-    @property
+    @cached_property
     def version(self) -> Version | None:
         """None only as long as nothing of this name has ever loaded."""
         return self.deployment.version
@@ -119,10 +119,16 @@ class Entry:
 class Serving(Entry):
     """An entry that has a version, so that it can be called."""
 
-    @property
+    @cached_property
     def version(self) -> Version:
         assert self.deployment.version is not None, "made by `entry`"
         return self.deployment.version
+
+    @cached_property
+    def caches(self) -> float | None:
+        """Seconds for which results are given again; a step-wise pipeline begins a new run with each call."""
+        manifest = self.version.manifest
+        return None if manifest and manifest.steps else self.options.cache
 
     def check(self, inputs: Json) -> None:
         """Raise `Invalid` if the arguments do not fit the tool's input schema.

@@ -125,7 +125,8 @@ class Runs:
         live = self._begin(run, self.engine.run, recording, recorder)
         live.listener = listener or ignore
         live.lasting = live.shared = lasts
-        live.when_ended(partial(self.cache.keep, entry))
+        if entry.caches:
+            live.when_ended(partial(self.cache.keep, entry))
         return live
 
     async def launch(self, run: Run, work: Work) -> Live:

@@ -38,7 +38,7 @@ class Cache:
 
     def find(self, entry: Serving, run: Run) -> Run | None:
         """The ended run that stands for this one, if there is one that is fresh, marked as `cached`."""
-        if not seconds(entry):
+        if not entry.caches:
             return None
         key = key_of(run)
         kept = self._kept.get(key)
@@ -52,7 +52,7 @@ class Cache:
 
         A result with artifacts is not kept: they may go sooner.
         """
-        result, lasts = live.run.result, seconds(entry)
+        result, lasts = live.run.result, entry.caches
         if not lasts or live.run.status != "done" or live.run.verb != "call" or live.asked:
             return
         if not result or result.artifacts:
@@ -78,12 +78,6 @@ class Cache:
     def _drop(self, key: str) -> None:
         if kept := self._kept.pop(key, None):
             self._bytes -= kept.size
-
-
-def seconds(entry: Serving) -> float | None:
-    """How long results of this pipeline are kept; a step-wise one begins a new run with each call."""
-    manifest = entry.version.manifest
-    return None if manifest and manifest.steps else entry.options.cache
 
 
 def key_of(run: Run) -> str:

@@ -40,8 +40,6 @@ class Live:
         self.question: Question | None = None
         self.progress: Progress | None = None
         """How far it is, as it said last."""
-        self.trail = Trail()
-        """What it said, for who follows it."""
         self.listener: Emit = ignore
         self.noticed: Emit = ignore
         """Hears what it says has changed for all clients; its listener does not."""
@@ -65,19 +63,31 @@ class Live:
         self._turned = turned
         self._answers: asyncio.Future[Answers] | None = None
         self._given: Answers = {}
-        self._news = asyncio.Event()
+        self._trail: Trail | None = None
+        self._news: asyncio.Event | None = None
+        """While somebody waits for what comes next."""
         self._told: list[Callable[[Live], None]] = []
+        self._began = self._is_over = self._is_stopped = False
         self._task = asyncio.create_task(self._go(work, seal))
-        self._task.add_done_callback(self._over)
+
+    @property
+    def trail(self) -> Trail:
+        """What it said, for who follows it."""
+        if self._trail is None:
+            self._trail = Trail()
+            if self._is_over:
+                self._trail.end()
+        return self._trail
 
     async def next(self) -> Question | None:
         """Wait for a question that its listener does not answer, or for the end: None, and `run` has ended.
 
         Cancelling this wait stops nothing.
         """
-        while not self._task.done():
+        while not self._is_over:
             if self.question is not None and not self.run.parked:
                 return self.question
+            self._news = self._news or asyncio.Event()
             self._news.clear()
             await self._news.wait()
         return self.question
@@ -126,7 +136,7 @@ class Live:
 
     def when_ended(self, tell: Callable[[Live], None]) -> None:
         """Have `tell` called with this run once it has ended, soon if it has."""
-        if self._task.done():
+        if self._is_over:
             asyncio.get_running_loop().call_soon(tell, self)
         else:
             self._told.append(tell)
@@ -138,7 +148,8 @@ class Live:
     def cancel(self) -> None:
         """Stop the work; nothing happens if it has ended. Nobody hears of it any more."""
         self.listener = ignore
-        if not self.ending:
+        self._is_stopped = True
+        if self._began and not self.ending:  # before that, its work never begins
             self._task.cancel()
 
     def interrupt(self) -> None:
@@ -146,33 +157,45 @@ class Live:
         self._interrupted = True
         self.cancel()
 
-    def _over(self, _: object) -> None:
-        self._news.set()
-        self.trail.end()
+    def _over(self) -> None:
+        self._is_over = True
+        if self._news is not None:
+            self._news.set()
+        if self._trail is not None:
+            self._trail.end()
         for tell in self._told:
             tell(self)
         self._told.clear()
 
     async def _go(self, work: Work, seal: Seal) -> None:
+        self._began = True
         try:
+            ended = await self._worked(work)
+            if ended is not None:
+                try:
+                    ended = await seal(self, ended)
+                finally:
+                    self.run = ended
+        finally:
+            self._over()
+
+    async def _worked(self, work: Work) -> Run | None:
+        """The run as its work has ended it; None if it goes on elsewhere."""
+        try:
+            if self._is_stopped:
+                raise asyncio.CancelledError
             result = await work(self.run, self._hear)
         except Parked:
-            return
+            return None
         except asyncio.CancelledError:
             if self._interrupted and self.run.continues and self.question is None:
-                return  # another server goes on with it
+                return None  # another server goes on with it
             if self._interrupted:
-                ended = self._end("failed", failure(STOPPED))
-            else:
-                ended = self._end("cancelled", failure(CANCELLED))
+                return self._end("failed", failure(STOPPED))
+            return self._end("cancelled", failure(CANCELLED))
         except ServerError as error:  # undeployed since it was found
-            ended = self._end("failed", failure(str(error)))
-        else:
-            ended = self._end("failed" if result.is_error else "done", result)
-        try:
-            ended = await seal(self, ended)
-        finally:
-            self.run = ended
+            return self._end("failed", failure(str(error)))
+        return self._end("failed" if result.is_error else "done", result)
 
     def _end(self, status: RunStatus, result: Result) -> Run:
         self.question, self.listener, self.ending = None, ignore, True
@@ -201,7 +224,8 @@ class Live:
         self._answers = asyncio.get_running_loop().create_future()
         self.question, self._given = event, {}
         self._turn("waiting")
-        self._news.set()
+        if self._news is not None:
+            self._news.set()
         try:
             async with asyncio.timeout(self._patience):
                 return await self._answers

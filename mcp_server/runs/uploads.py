@@ -91,10 +91,11 @@ class Supplied:
         self._uploads = uploads
         self._read = read
 
-    async def run(self, run: Run, emit: Emit) -> Result:
+    def run(self, run: Run, emit: Emit) -> Awaitable[Result]:
         """See `Engine.run`."""
-        if not may_hold(run.inputs):
-            return await self._engine.run(run, emit)
+        return self._supplied(run, emit) if may_hold(run.inputs) else self._engine.run(run, emit)
+
+    async def _supplied(self, run: Run, emit: Emit) -> Result:
         addresses = [each for each in texts_in(run.inputs) if ADDRESS.match(each)]
         if not addresses:
             return await self._engine.run(run, emit)

@@ -21,6 +21,8 @@ LAST = 100
 CACHED = -1
 """The bucket of calls that were not run, because their result was kept."""
 DAY = 86400
+RECORDED = CALLS | {"batch"}
+"""The verbs of runs that are rows."""
 
 
 class Count(NamedTuple):
@@ -103,19 +105,18 @@ def changed(run: Run, record: Recording, instance: str, life: float | None = Non
         failed = run.status == "failed"
         count = counted(run.pipeline, run.version, run.started, run.finished or run.started, failed=failed)
     whole = record in ("full", "steps")
-    if run.verb not in {*CALLS, "batch"} or (record == "none" and run.key is None):
+    if run.verb not in RECORDED or (record == "none" and run.key is None):
         return RunChange(None, count)
     kept = run.result.artifacts if run.result is not None and whole else ()
-    row = _row(run, record, instance, run.started + life if life else None)
+    row = _row(run, instance, run.started + life if life else None, whole=whole)
     return RunChange(row, count, tuple(each for each in kept if each.content) if kept else ())
 
 
-def _row(run: Run, record: Recording, instance: str, expires: float | None) -> RunRow:
-    full = record in ("full", "steps")
-    inputs = packed(run.inputs) if full else None
-    result = run.result if full or run.key else None
+def _row(run: Run, instance: str, expires: float | None, *, whole: bool) -> RunRow:
+    inputs = packed(run.inputs) if whole else None
+    result = run.result if whole or run.key else None
     content, structured = (result.content, result.structured) if result else (None, None)
-    left = sum(len(each.content) for each in result.artifacts) if result else 0
+    left = sum(len(each.content) for each in result.artifacts) if result and result.artifacts else 0
     fault = result.fault if result else None
     return RunRow(
         run.id,
@@ -131,7 +132,7 @@ def _row(run: Run, record: Recording, instance: str, expires: float | None) -> R
         run.timeout,
         run.started,
         run.finished,
-        run.error if full else None,
+        run.error if whole else None,
         packed(run.usage).decode() if run.usage else None,
         run.parent,
         run.step,
@@ -145,8 +146,8 @@ def _row(run: Run, record: Recording, instance: str, expires: float | None) -> R
         content,
         structured,
         run.continues,
-        packed(run.events) if full and run.events else None,
-        packed(run.question.model_dump(mode="json")) if full and run.question else None,
+        packed(run.events) if whole and run.events else None,
+        packed(run.question.model_dump(mode="json")) if whole and run.question else None,
         expires,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class Asked:
 
     change: Change
     waiter: asyncio.Future[Any] | None = None
+    size: int = 0
     value: Any = None
     error: Exception | None = None
 
@@ -52,8 +54,10 @@ class Writer:
         """`open` is called in the thread before anything is written; it must not raise."""
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()
-        self._asked: list[Asked] = []
-        self._held = 0
+        self._asked: deque[Asked] = deque()
+        """The loop adds, the thread takes away; neither waits for the other."""
+        self._given = self._taken = 0
+        """Bytes of what was put, which only the loop counts, and of what was written, the thread."""
         self._urgent = self._busy = self._closing = False
         self.opened: asyncio.Future[Journal] = self._loop.create_future()
         self.lost = 0
@@ -69,13 +73,13 @@ class Writer:
         `size` is the bytes it holds; a run tells by itself.
         """
         size = change.row.size if isinstance(change, RunChange) and change.row else size
-        with self._condition:
-            if len(self._asked) >= WAITING or self._held + size > HELD:
-                self.lost += 1
-                return
-            self._held += size
-            self._asked.append(Asked(change))
-            if len(self._asked) in (1, GATHERED):
+        if len(self._asked) >= WAITING or self._given - self._taken + size > HELD:
+            self.lost += 1
+            return
+        self._given += size
+        self._asked.append(Asked(change, size=size))
+        if len(self._asked) in (1, GATHERED):  # after it was added: who takes them away may be between
+            with self._condition:
                 self._condition.notify()
 
     async def commit(self, change: Change) -> Any:
@@ -121,9 +125,10 @@ class Writer:
             self._condition.wait_for(lambda: self._asked or self._closing)
             self._condition.wait_for(self._is_time, WINDOW)
             self._busy = True
-            asked, self._asked = self._asked, []
-            self._held, self._urgent = 0, False
-            return asked
+            self._urgent = False
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        self._taken += sum([each.size for each in asked])
+        return asked
 
     def _is_time(self) -> bool:
         return self._urgent or self._closing or len(self._asked) >= GATHERED
