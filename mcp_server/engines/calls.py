@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from itertools import count
 
@@ -26,7 +27,7 @@ from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 from ..pipelines.inquiries import Inquiry
 from ..pipelines.recording import Tape, playing, record
-from ..telemetry.spans import Spans, unspanned
+from ..telemetry.spans import Mark, Spans, unmarked
 from .confinement.hints import hinted
 
 GRACE = 0.2
@@ -43,6 +44,8 @@ UNPROMISED = (
 )
 """What a caller reads instead of a result that its client would refuse (MCP 2025-11-25, tools)."""
 
+NO_SPAN = nullcontext(unmarked)
+
 log = logging.getLogger(__name__)
 
 
@@ -56,23 +59,35 @@ class Call:
         emit: Callable[[Event], None],
         pool: Executor,
         limits: Limits,
-        spans: Spans = unspanned,
+        spans: Spans | None = None,
     ) -> None:
         self._run = run
         self._emit = emit
         self._limits = limits
+        self._spans = spans
         self._schema = pipeline.manifest.tool.get("outputSchema")
         self._loop = asyncio.get_running_loop()
         self._context = Context.of(run, emit, self._ask)
         self._questions: dict[int, tuple[Future[Answers], Inquiry | None]] = {}
         self._numbers = count(1)
+        self._tell: Callable[[Result], object] = id
         self._thread: Thread | None = None
         """Set if a thread is used, which cannot be cancelled as a task can."""
-        self._task = self._loop.create_task(self._spanned(spans, pipeline, pool))
+        self._task: asyncio.Task[None] | None = None
+        self._began = False
+        here = copy_context()
+        work = here.run(self._prepared, pipeline)
+        if isinstance(work, Result):
+            self._loop.call_soon(self._end, work)
+        elif work.blocking:
+            self._thread = Thread()
+            pool.submit(here.run, self._block, work, self._thread)
+        else:
+            self._task = self._loop.create_task(self._work(work), context=here)
 
-    def when_ended(self, tell: Callable[[Result], None]) -> None:
+    def when_ended(self, tell: Callable[[Result], object]) -> None:
         """Have `tell` called on the loop with the result, after every event; never an exception."""
-        self._task.add_done_callback(lambda task: tell(outcome(task)))
+        self._tell = tell
 
     def answer(self, number: int, answers: Answers) -> None:
         """Give the answers to the question of that number."""
@@ -89,38 +104,48 @@ class Call:
             question.cancel()
         if self._thread is not None:
             self._loop.call_later(GRACE, self._thread.interrupt)
-        else:
+        elif self._task is not None and self._began:  # before that, it finds out when it begins
             self._task.cancel()
 
-    async def _spanned(self, spans: Spans, pipeline: Pipeline, pool: Executor) -> Result:
-        with spans(self._run) as mark:
-            result = await self._work(pipeline, pool)
-            mark(result)
-            return result
-
-    async def _work(self, pipeline: Pipeline, pool: Executor) -> Result:
+    def _prepared(self, pipeline: Pipeline) -> Work | Result:
+        """What is to be done, in the context that it is done in; or why it cannot be."""
         current.set(self._context)
-        if self._run.replay is not None:
-            record(Tape(self._run.replay, self._emit))
         try:
-            work = pipeline.prepare(self._run)
-            if work.blocking:
-                self._thread = thread = Thread()
-                here = copy_context()
-                return await self._loop.run_in_executor(pool, lambda: here.run(self._block, work, thread))
-            return self._done(await work.call(self._context))
+            if self._run.replay is not None:
+                record(Tape(self._run.replay, self._emit))
+            return pipeline.prepare(self._run)
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
-        finally:
-            self._context.close()
 
-    def _block(self, work: Work, thread: Thread) -> Result:
-        try:
-            with thread:
+    async def _work(self, work: Work) -> None:
+        self._began = True
+        with self._spanned() as mark:
+            try:
                 self._context.check()
-                return self._done(work.call(self._context))
-        except BaseException as error:  # foreign code: may raise anything, SystemExit included
-            return self._failed(error)
+                result = self._done(await work.call(self._context))
+            except BaseException as error:  # foreign code: may raise anything, SystemExit included
+                result = self._failed(error)
+            mark(result)
+        self._end(result)
+
+    def _block(self, work: Work, thread: Thread) -> None:
+        with self._spanned() as mark:
+            try:
+                with thread:
+                    self._context.check()
+                    result = self._done(work.call(self._context))
+            except BaseException as error:  # foreign code: may raise anything, SystemExit included
+                result = self._failed(error)
+            mark(result)
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._end, result)
+
+    def _spanned(self) -> AbstractContextManager[Mark]:
+        return NO_SPAN if self._spans is None else self._spans(self._run)
+
+    def _end(self, result: Result) -> None:
+        self._context.close()
+        self._tell(result)
 
     def _ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Answers]:
         """See `Put`. What a replayed run was told before, it is told at once."""
@@ -140,7 +165,8 @@ class Call:
     def _done(self, value: object) -> Result:
         """The value as it can be sent. What MCP wants of the results of tools goes for calls only."""
         result, left = render(value), tuple(self._context.artifacts.values())
-        size = len(result.content) + len(result.structured or b"") + sum(len(each.content) for each in left)
+        size = len(result.content) + len(result.structured or b"")
+        size += sum(len(each.content) for each in left) if left else 0
         if size > self._limits.result:
             allowed = f"{self._limits.result:,}"
             return failure(f"The result has {size:,} bytes, more than the {allowed} allowed. Ask for less.")
@@ -166,11 +192,6 @@ def resolve(future: Future[Answers], answers: Answers) -> None:
     """Settle a question, unless the run was stopped meanwhile."""
     if future.set_running_or_notify_cancel():
         future.set_result(answers)
-
-
-def outcome(task: asyncio.Task[Result]) -> Result:
-    """What an ended task gave; one that was cancelled before it began gave nothing."""
-    return failure("The run was stopped.") if task.cancelled() else task.result()
 
 
 class Thread:

@@ -63,12 +63,12 @@ class Arguments:
         what was expected, in fewer than 500 characters.
         """
         try:
-            values = self._model.model_validate(arguments)
+            values = self._model.__pydantic_validator__.validate_python(arguments)
         except ValidationError as error:
             raise Invalid(_refusal(error, arguments)) from None
         given = values.model_fields_set | self._always
         typed = {name: getattr(values, field) for field, name in self._names.items() if field in given}
-        return typed | given_by(self._given, context)
+        return typed | given_by(self._given, context) if self._given else typed
 
 
 def arguments_of(function: Callable[..., Any], descriptions: Mapping[str, str]) -> Arguments:

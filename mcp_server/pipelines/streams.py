@@ -8,6 +8,7 @@ import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any, Protocol, cast
 
 import anyio
@@ -50,12 +51,14 @@ def whole(value: Any, context: Context, *, text: bool = True) -> Any:
 
     An empty stream is an empty text, or with `text` false an empty list. Otherwise as `consumed`.
     """
-    return consumed(value, _Pieces(context, text))
+    return value if type(value) in _PLAIN else consumed(value, _Pieces(context, text))
 
 
 async def whole_async(value: Any, context: Context, *, text: bool = True) -> Any:
     """The same for a value made on the event loop."""
-    return await consumed_async(value, _Pieces(context, text))
+    if type(value) is CoroutineType:  # nearly always
+        value = cast(object, await value)
+    return value if type(value) in _PLAIN else await consumed_async(value, _Pieces(context, text))
 
 
 def consumed(value: Any, taker: Taker) -> Any:

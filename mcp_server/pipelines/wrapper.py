@@ -253,17 +253,16 @@ class WrapperPipeline:
         return self._kept(value)
 
     async def _call_async(self, arguments: Json, context: Context) -> Any:
-        while asked := self._asked(value := await self._whole_async(arguments, context), context):
+        while True:
+            value = self._function(**self._arguments.decode(arguments, context))
+            value = await whole_async(value, context, text=self._text)
+            if not self.manifest.asks or not (asked := self._asked(value, context)):
+                return value if self._promise is None else self._promise.kept(value)
             context.hear(await context.ask_parked(asked))
-        return self._kept(value)
 
     def _whole(self, arguments: Json, context: Context) -> Any:
         value = self._function(**self._arguments.decode(arguments, context))
         return whole(value, context, text=self._text)
-
-    async def _whole_async(self, arguments: Json, context: Context) -> Any:
-        value = self._function(**self._arguments.decode(arguments, context))
-        return await whole_async(value, context, text=self._text)
 
     def _asked(self, value: Any, context: Context) -> Mapping[str, Ask]:
         """The questions that it returned, if it says that it may. Raises `RuntimeError` if they never end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..models import Result, Run
@@ -23,15 +23,10 @@ def unmarked(result: Result) -> None:
     """Nobody asks."""
 
 
-def unspanned(run: Run) -> AbstractContextManager[Mark]:
-    """No span: what a run is wrapped in while tracing is off."""
-    return nullcontext(unmarked)
-
-
-def spans(endpoint: str | None) -> Spans:
-    """What to wrap the work of each run in."""
+def spans(endpoint: str | None) -> Spans | None:
+    """What to wrap the work of each run in; nothing while tracing is off."""
     if endpoint is None:
-        return unspanned
+        return None
     from .tracing import spanned  # the whole SDK of OpenTelemetry
 
     return spanned

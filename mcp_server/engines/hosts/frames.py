@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from ...content import EMPTY
 from ...content.encoder import dump
-from ...models import NO_CLIENT, Artifact, Caller, Client, Json, Replay, Result, Run
+from ...models import Artifact, Caller, Client, Json, Replay, Result, Run
 
 Bytes = bytes | bytearray
 
@@ -51,11 +53,12 @@ class Kind(IntEnum):
     PONG = 20  # it is
 
 
-KINDS = frozenset(map(int, Kind))
+KINDS: Mapping[int, Kind] = MappingProxyType({int(kind): kind for kind in Kind})
 
 
 _PLAIN = ("id", "pipeline", "version", "digest", "verb", "timeout", "started")
 """What a host hears of a run beside its inputs, its caller, client and replay."""
+_CALLER = Caller()
 _BLANK = Run(id="", pipeline="", version=0, digest="", inputs={}, timeout=0, started=0)
 
 
@@ -64,8 +67,9 @@ def pack_run(run: Run) -> tuple[bytes, ...]:
     fields, caller = vars(run), run.caller
     told: Json = {name: fields[name] for name in _PLAIN}
     told["caller"] = (caller.name, caller.origin, [*caller.scopes])
-    if run.client is not NO_CLIENT:
-        told["client"] = run.client
+    client = run.client
+    if client.capabilities or client.headers or client.trace or client.uploads:
+        told["client"] = client
     if run.replay is not None:
         told["replay"] = run.replay
     head = orjson.dumps(told, _as_json)
@@ -83,7 +87,7 @@ def unpack_run(payload: Bytes) -> Run:
     told: Json = orjson.loads(view[RUN.size : start])
     told["inputs"] = json.loads(bytes(view[start:])) if odd else orjson.loads(view[start:])
     name, origin, scopes = told["caller"]
-    told["caller"] = Caller(name=name, origin=origin, scopes=scopes)
+    told["caller"] = _CALLER.model_copy(update={"name": name, "origin": origin, "scopes": frozenset(scopes)})
     if client := told.get("client"):
         told["client"] = Client(**client)
     if replay := told.get("replay"):
@@ -120,6 +124,12 @@ def _is_said(content: bytes, structured: bytes) -> bool:
 def unpack_result(payload: Bytes) -> Result:
     """The inverse of `pack_result`."""
     flags, *sizes = ENDED.unpack_from(payload)
+    if not sizes[0] and flags in (0, _STRUCTURED):  # nearly all
+        middle = ENDED.size + sizes[1]
+        structured = bytes(payload[middle:]) if flags else None
+        return EMPTY.model_copy(
+            update={"content": bytes(payload[ENDED.size : middle]), "structured": structured}
+        )
     view = memoryview(payload)
     edges = [*accumulate(sizes, initial=ENDED.size)]
     head, content, structured = (bytes(view[begin:end]) for begin, end in pairwise(edges))
@@ -128,8 +138,6 @@ def unpack_result(payload: Bytes) -> Result:
             flags - _SAID,
             b"".join((_TEXT, view[edges[2] + len(_RESULT) : edges[3] - 1], _CLOSED)),
         )
-    if not head and flags in (0, _STRUCTURED):  # nearly all
-        return Result(content=content, structured=structured if flags else None)
     more: Json = orjson.loads(head) if head else {}
     return Result(
         content=content,

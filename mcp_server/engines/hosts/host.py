@@ -213,7 +213,8 @@ class Host:
         match kind:
             case Kind.ENDED:
                 if pending := self._calls.pop(number, None):
-                    self._fewer.set()
+                    if not self._fewer.is_set():
+                        self._fewer.set()
                     pending.put(unpack_result(payload))
             case Kind.EVENT:
                 if pending := self._calls.get(number):

@@ -116,18 +116,19 @@ class Wire(asyncio.BufferedProtocol):
         """Hand over every whole frame in the buffer, and move the rest to its beginning."""
         start, filled = 0, self._filled
         while filled - start >= HEADER.size:
-            size, kind, number = HEADER.unpack_from(self._buffer, start)
-            if size > self._most or kind not in KINDS:
+            size, told, number = HEADER.unpack_from(self._buffer, start)
+            kind = KINDS.get(told)
+            if size > self._most or kind is None:
                 self._hang_up()
                 return
             begin = start + HEADER.size
             if begin + size > filled:
                 if size > READ - HEADER.size:
-                    self._read_apart(size, (Kind(kind), number), self._view[begin:filled])
+                    self._read_apart(size, (kind, number), self._view[begin:filled])
                     start = filled
                 break
             start = begin + size
-            self._receive(Kind(kind), number, bytes(self._view[begin:start]))
+            self._receive(kind, number, bytes(self._view[begin:start]))
         self._filled = filled - start
         if start and self._filled:
             self._view[: self._filled] = bytes(self._view[start:filled])
