@@ -27,7 +27,7 @@ from .media import InnerBlock, wire_block
 _LONGEST_FAILURE = 4096  # bytes; clients cut errors at about 11 000 characters
 _CUT = " … (cut)"
 _RESULT = b'{"result":'
-EMPTY = Result(content=b"[]")
+EMPTY = Result(content=b"[]", structured=None)
 """A result that is copied: what it gets was made here, and needs no validating."""
 
 

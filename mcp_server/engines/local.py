@@ -115,7 +115,7 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
 
     async def attempt(self, place: LocalPlace, run: Run, emit: Emit, clock: Deadline) -> Result:
         """Run on the loop or in a thread; events arrive in order, then the result."""
-        if broken := await self.ready(place):
+        if place.manifest is None and (broken := await self.ready(place)):
             return broken
         news = News(asyncio.get_running_loop())
         call = self._bench.start(place.pipeline, run, news.tell)

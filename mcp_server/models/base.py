@@ -33,6 +33,7 @@ Level = Literal["debug", "info", "notice", "warning", "error", "critical", "aler
 Json = dict[str, Any]
 """A JSON object whose keys are not ours to know: a schema, a tool, a call's arguments."""
 
+NEW, SET = object.__new__, object.__setattr__
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a pipeline may be called: also its tool's name, so it keeps to what every client accepts."""
 
@@ -46,9 +47,9 @@ class Noun(BaseModel):
         """The same with other values, which are not validated: pydantic's, at a quarter of the cost."""
         if deep or update is None:
             return super().model_copy(update=update, deep=deep)
-        made = object.__new__(type(self))
-        object.__setattr__(made, "__dict__", {**self.__dict__, **update})
-        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__.union(update))
-        object.__setattr__(made, "__pydantic_extra__", None)
-        object.__setattr__(made, "__pydantic_private__", None)
+        made, known = NEW(type(self)), self.__pydantic_fields_set__
+        SET(made, "__dict__", {**self.__dict__, **update})
+        SET(made, "__pydantic_fields_set__", known if known.issuperset(update) else known.union(update))
+        SET(made, "__pydantic_extra__", None)
+        SET(made, "__pydantic_private__", None)
         return made

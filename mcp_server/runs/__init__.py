@@ -31,7 +31,7 @@ from ..errors import NotFound, Unavailable
 from ..limits.slots import Slots
 from ..models import CALLS, NO_CLIENT, Answers, Caller, Client, Emit, Json, Question, Recording, Run, Verb
 from ..settings import Settings
-from ..store.changes import new_id
+from ..store.changes import Ids, new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
 from .admission import Admission
@@ -70,6 +70,7 @@ class Runs:
         count = partial(catalog.count, failed=False)
         self._admission = Admission(self.breakers, slots, history, self.cache, count)
         self.told: Callable[[Run], None] = lambda run: None  # of each that ended; it must not wait
+        self._ids = Ids()
         self._going: dict[str, Live] = {}
         self._kept: OrderedDict[str, Live] = OrderedDict()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
@@ -112,7 +113,14 @@ class Runs:
         if verb == "call":
             entry.check(inputs)
         about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}
-        run = made(entry.version, caller, inputs, bounded(timeout, entry.version, self._settings), **about)
+        run = made(
+            entry.version,
+            caller,
+            inputs,
+            bounded(timeout, entry.version, self._settings),
+            self._ids.new(),
+            **about,
+        )
         recording = entry.options.record or self._settings.record
         lasts = detached or key is not None
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)

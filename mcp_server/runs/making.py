@@ -5,12 +5,32 @@ from __future__ import annotations
 import time
 
 from ..access import sight
-from ..models import Caller, Json, Run, Verb, Version
+from ..models import NO_CLIENT, Caller, Json, Run, Verb, Version
 from ..settings import Settings
 from ..store.changes import new_id
 
-BLANK = Run(id="", pipeline="", version=0, digest="", inputs={}, timeout=0.0)
-"""A run that is copied: what it gets is known to fit, and validating it again costs more than the rest."""
+BLANK = Run(
+    id="",
+    pipeline="",
+    version=0,
+    digest="",
+    inputs={},
+    verb="call",
+    caller=Caller(),
+    client=NO_CLIENT,
+    timeout=0.0,
+    key=None,
+    parent=None,
+    step=None,
+    status="running",
+    result=None,
+    error=None,
+    started=0.0,
+    finished=None,
+    question=None,
+)
+"""A run that is copied: what it gets is known to fit, and validating it again costs more than the rest. What
+most runs get is named here, so that a copy has the same fields."""
 READS: frozenset[Verb] = frozenset({"read", "prompt", "complete"})
 """The verbs that show what a pipeline publishes."""
 
@@ -20,11 +40,13 @@ def check(caller: Caller, verb: Verb, pipeline: str) -> None:
     sight.check(caller, "read" if verb in READS else "run", pipeline)
 
 
-def made(version: Version, caller: Caller, inputs: Json, timeout: float, **about: object) -> Run:
+def made(
+    version: Version, caller: Caller, inputs: Json, timeout: float, identity: str = "", **about: object
+) -> Run:
     """A new run of this version; `timeout` is in seconds, `about` are further fields."""
     return BLANK.model_copy(
         update={
-            "id": new_id(),
+            "id": identity or new_id(),
             "pipeline": version.pipeline,
             "version": version.number,
             "digest": version.digest,

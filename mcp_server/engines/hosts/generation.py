@@ -78,7 +78,7 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
     async def attempt(self, place: HostPlace, run: Run, emit: Emit, clock: Deadline) -> Result:
         """Run in its host; a lost call of a read-only idempotent pipeline is run once more."""
         for again in (True, False):
-            if broken := await self.ready(place):
+            if place.manifest is None and (broken := await self.ready(place)):
                 return broken
             try:
                 return await place.host.run(run, emit, clock, self._retire)

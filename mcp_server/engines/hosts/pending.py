@@ -40,17 +40,23 @@ class Pending:
 
     def put(self, item: News) -> None:
         """Add an item; behind many, text is joined to text and progress takes the place of progress."""
-        last = self._news[-1] if len(self._news) > MANY else None
+        if len(self._news) <= MANY or not self._joins(item):
+            self._news.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _joins(self, item: News) -> bool:
+        """True if nothing more has to wait because of this item."""
+        last = self._news[-1]
         if isinstance(item, ASIDE) and len(self._news) > FLOOD:
-            return
+            return True
         if isinstance(item, Progress) and isinstance(last, Progress):
             self._news[-1] = item
         elif isinstance(item, Chunk) and isinstance(last, Chunk) and last.source == item.source:
             self._news[-1] = last.model_copy(update={"text": last.text + item.text})
         else:
-            self._news.append(item)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            return False
+        return True
 
     async def next(self) -> News:
         """The oldest item, once there is one."""

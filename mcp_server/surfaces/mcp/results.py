@@ -10,6 +10,8 @@ from ...errors import Limited, Overloaded, ServerError
 from ...models import Json, Run
 from ...models.meta import RETRY_AFTER, RUN
 
+SAID = b'{"%b":{"id":"%%b","version":"%%d","digest":"%%b"}' % RUN.encode()
+"""What most results say of their run, as JSON; ids and digests are hex."""
 TEXT = b'[{"type":"text","text":"'
 
 
@@ -32,7 +34,10 @@ def bytes_of(run: Run, stamp: bytes | None) -> bytes:
     the modern era; None in a session, where results have no `resultType`."""
     assert run.result is not None, "an ended run has a result"
     result = run.result
-    about = orjson.dumps({RUN: about_of(run)})[:-1]
+    if result.partial or run.cached:
+        about = orjson.dumps({RUN: about_of(run)})[:-1]
+    else:
+        about = SAID % (run.id.encode(), run.version, run.digest.encode())
     return b"".join(
         (
             b'{"content":',
