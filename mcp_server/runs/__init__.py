@@ -113,14 +113,8 @@ class Runs:
         if verb == "call":
             entry.check(inputs)
         about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}
-        run = made(
-            entry.version,
-            caller,
-            inputs,
-            bounded(timeout, entry.version, self._settings),
-            self._ids.new(),
-            **about,
-        )
+        most = bounded(timeout, entry.version, self._settings)
+        run = made(entry.version, caller, inputs, most, self._ids.new(), **about)
         recording = entry.options.record or self._settings.record
         lasts = detached or key is not None
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)
