@@ -13,8 +13,8 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, nullcontext, suppress
+from concurrent.futures import Future
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from itertools import count
 
@@ -27,8 +27,9 @@ from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 from ..pipelines.inquiries import Inquiry
 from ..pipelines.recording import Tape, playing, record
-from ..telemetry.spans import Mark, Spans, unmarked
+from ..telemetry.spans import Spans, unmarked
 from .confinement.hints import hinted
+from .threads import Threads
 
 GRACE = 0.2
 """Seconds between asking a thread to stop and raising in it."""
@@ -57,7 +58,7 @@ class Call:
         pipeline: Pipeline,
         run: Run,
         emit: Callable[[Event], None],
-        pool: Executor,
+        threads: Threads,
         limits: Limits,
         spans: Spans | None = None,
     ) -> None:
@@ -80,8 +81,8 @@ class Call:
         if isinstance(work, Result):
             self._loop.call_soon(self._end, work)
         elif work.blocking:
-            self._thread = Thread()
-            pool.submit(here.run, self._block, work, self._thread)
+            self._thread = thread = Thread()
+            threads.submit(lambda: here.run(self._block, work, thread))
         else:
             self._task = self._loop.create_task(self._work(work), context=here)
 
@@ -119,7 +120,7 @@ class Call:
 
     async def _work(self, work: Work) -> None:
         self._began = True
-        with self._spanned() as mark:
+        with NO_SPAN if self._spans is None else self._spans(self._run) as mark:
             try:
                 self._context.check()
                 result = self._done(await work.call(self._context))
@@ -129,7 +130,7 @@ class Call:
         self._end(result)
 
     def _block(self, work: Work, thread: Thread) -> None:
-        with self._spanned() as mark:
+        with NO_SPAN if self._spans is None else self._spans(self._run) as mark:
             try:
                 with thread:
                     self._context.check()
@@ -139,9 +140,6 @@ class Call:
             mark(result)
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._end, result)
-
-    def _spanned(self) -> AbstractContextManager[Mark]:
-        return NO_SPAN if self._spans is None else self._spans(self._run)
 
     def _end(self, result: Result) -> None:
         self._context.close()

@@ -24,6 +24,7 @@ from ..telemetry.spans import spans
 from .calls import Call, explain
 from .confinement.hints import hinted
 from .places import Place, PlacesGeneration
+from .threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ class Workbench:
     """Loads pipelines and starts calls in this process; blocking ones share a bounded pool of threads."""
 
     def __init__(self, limits: Limits) -> None:
-        self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="pipeline")
+        self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="loading")
+        """For what is not a call: it loads and closes pipelines."""
+        self._threads = Threads(limits.threads, "pipeline")
         self._limits = limits
         self._spans = spans(limits.otlp_endpoint)
         sys.path += [folder for folder in map(str, limits.python_path) if folder not in sys.path]
@@ -48,7 +51,12 @@ class Workbench:
 
     def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
         """Begin a run. `emit` is called from any thread."""
-        return Call(pipeline, run, emit, self.pool, self._limits, self._spans)
+        return Call(pipeline, run, emit, self._threads, self._limits, self._spans)
+
+    def shut(self) -> None:
+        """Take no more work."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def close(self, pipeline: Pipeline) -> None:
         """Let the pipeline clean up, whatever its code does."""
@@ -95,7 +103,7 @@ class LocalWorkshop:
 
     async def shut(self) -> None:
         """Take no more work; threads that hang are left behind."""
-        self._bench.pool.shutdown(wait=False, cancel_futures=True)
+        self._bench.shut()
 
 
 class LocalPlace(Place):
