@@ -23,6 +23,7 @@ RATE = 64 * 1024
 """Bytes of a body that earn one more second."""
 FRAMING = 16
 """Bytes that may come for each byte of a body: of chunks that hold one byte, six."""
+LISTEN = (b"mcp-method", b"subscriptions/listen")
 BUSY = "The server has as many connections as it takes; try again in a second."
 TARGET = "The target of a request is a path here; a URL is for proxies."
 
@@ -220,8 +221,9 @@ class Connection(HttpToolsProtocol):
 
     def _listens(self, cycle: RequestResponseCycle) -> bool:
         """True for a stream of `subscriptions/listen` (2026-07-28): it is posted, and no call."""
-        is_there = cycle.scope["path"].removeprefix(self.root_path).startswith("/mcp")
-        return is_there and (b"mcp-method", b"subscriptions/listen") in cycle.scope["headers"]
+        if LISTEN not in cycle.scope["headers"]:
+            return False
+        return cycle.scope["path"].removeprefix(self.root_path).startswith("/mcp")
 
     def _fault_of_head(self) -> tuple[int, str] | None:
         limits = self._limits

@@ -25,45 +25,58 @@ class Threads:
         self._most = most
         self._name = name
         self._work: deque[Work] = deque()
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._threads: list[Worker] = []
         self._looks = False
+        """True while a look is due."""
 
     def submit(self, work: Work) -> None:
         """Have it called in a thread, in the order of asking; it must not raise."""
         self._work.append(work)
-        if not self._looks:
+        if not self._looks or not any([each.works for each in self._threads]):
             self._look()
 
     def close(self) -> None:
         """Drop what has not begun; the threads end when they can."""
         self._work.clear()
-        for _ in self._threads:
-            self._wakes.put(False)
+        for each in self._threads:
+            each.end()
 
     def _look(self) -> None:
-        """Wake as many threads as there are calls that wait; look again soon if there are any."""
+        """Put as many threads to work as there are calls that wait; look again soon."""
         waiting = len(self._work)
-        self._looks = waiting > 0
-        if not waiting:
-            return
-        free = sum([not each.works for each in self._threads])
-        for _ in range(min(waiting, free)):
-            self._wakes.put(True)
-        for _ in range(min(waiting - free, self._most - len(self._threads))):
-            self._threads.append(Worker(self._work, self._wakes, f"{self._name}-{len(self._threads)}"))
-        asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        for each in [each for each in self._threads if not each.works][:waiting]:
+            each.wake()
+            waiting -= 1
+        for _ in range(min(waiting, self._most - len(self._threads))):
+            self._threads.append(Worker(self._work, f"{self._name}-{len(self._threads)}"))
+        if not self._looks:
+            self._looks = True
+            asyncio.get_running_loop().call_later(PATIENCE, self._again)
+
+    def _again(self) -> None:
+        self._looks = False
+        if self._work:
+            self._look()
 
 
 class Worker:
     """One thread. It does not keep the process alive."""
 
-    def __init__(self, work: deque[Work], wakes: SimpleQueue[bool], name: str) -> None:
+    def __init__(self, work: deque[Work], name: str) -> None:
         self.works = True
         """False while it waits to be woken."""
         self._work = work
-        self._wakes = wakes
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
         threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def wake(self) -> None:
+        """There is work."""
+        self.works = True
+        self._wakes.put(True)
+
+    def end(self) -> None:
+        """There will be none any more."""
+        self._wakes.put(False)
 
     def _serve(self) -> None:
         while True:
