@@ -32,7 +32,7 @@ class Threads:
     def submit(self, work: Work) -> None:
         """Have it called in a thread, in the order of asking; it must not raise."""
         self._work.append(work)
-        if not self._looks or not any([each.works for each in self._threads]):
+        if not self._looks or not any(each.works for each in self._threads):
             self._look()
 
     def close(self) -> None:
