@@ -115,8 +115,7 @@ class Runs:
         about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}
         most = bounded(timeout, entry.version, self._settings)
         run = made(entry.version, caller, inputs, most, self._ids.new(), **about)
-        recording = entry.options.record or self._settings.record
-        lasts = detached or key is not None
+        recording, lasts = entry.options.record or self._settings.record, detached or key is not None
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)
         if recorder is not None and lasts:
             run = run.model_copy(update={"continues": recorder.continues})
@@ -127,8 +126,7 @@ class Runs:
         live = self._begin(run, self.engine.run, recording, recorder)
         live.listener = listener or ignore
         live.lasting = live.shared = lasts
-        if entry.caches:
-            live.when_ended(partial(self.cache.keep, entry))
+        live.when_ended(partial(self.cache.keep, entry))
         return live
 
     async def launch(self, run: Run, work: Work) -> Live:
