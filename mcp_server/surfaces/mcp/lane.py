@@ -20,7 +20,7 @@ from ...limits.deadlines import Deadlines
 from ...models import Caller, Client, Run
 from ...server import Server
 from .begun import Begun, hand_over
-from .door import Flight, Flights, replay
+from .door import Flight, Flights, read, replay
 from .envelopes import Envelopes
 from .http import StreamableHttp
 from .lists import Lists
@@ -52,13 +52,13 @@ class Express:
             await self._app(scope, receive, send)
             return
         try:
-            first = await receive()
+            body = await read(receive)
         except HTTPException as refused:  # the routes know how it is told
             await self._app(scope, raising(refused), send)
             return
-        whole = first["type"] == "http.request" and not first.get("more_body")
-        if not whole or not await self._lane.answer(first.get("body", b""), scope, send):
-            await self._app(scope, replay(first, receive), send)
+        if not await self._lane.answer(body, scope, send):
+            whole: Message = {"type": "http.request", "body": body, "more_body": False}
+            await self._app(scope, replay(whole, receive), send)
 
 
 def raising(error: HTTPException) -> Receive:
