@@ -286,15 +286,18 @@ async def test_whatever_is_asked_is_answered_as_without_the_lane(asking: list[As
     assert answered > times / 4
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
 async def test_a_session_is_answered_by_a_stream_that_the_lane_knows_the_length_of(
-    asking: list[Asking],
+    asking: list[Asking], size: int
 ) -> None:
+    """However many pieces the body comes in."""
     known: list[bool] = []
     for each in asking:
-        answer = await each.http.post("/mcp", json=call(71, text="hi"), headers=HEADERS | each.session)
+        message = call(71, text="hi" * size, times=0 if size > 1 else 1)
+        answer = await each.http.post("/mcp", json=message, headers=HEADERS | each.session)
         assert answer.headers["content-type"].startswith("text/event-stream")
         known.append("content-length" in answer.headers)
-        assert meaning(answer)["result"]["structuredContent"] == {"result": "hi"}
+        assert meaning(answer)["result"]["structuredContent"] == {"result": "hi" if size == 1 else ""}
         assert answer.headers["mcp-session-id"] == each.session["Mcp-Session-Id"]
     assert known == [True, False]
 
