@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -35,6 +36,24 @@ UPDATED = (
     "expires",
 )
 """What may change of a run that is already there."""
+RARE = (
+    "error",
+    "usage",
+    "parent",
+    "step",
+    "head",
+    "key",
+    "fingerprint",
+    "fault",
+    "events",
+    "question",
+    "expires",
+)
+"""What most runs have none of: a row without it costs two thirds."""
+COMMON = tuple(name for name in RunRow._fields if name not in RARE)
+RARE_OF = itemgetter(*map(RunRow._fields.index, RARE))
+COMMON_OF = itemgetter(*map(RunRow._fields.index, COMMON))
+NOTHING = (None,) * len(RARE)
 
 
 def restored(row: Row[Any]) -> Run:
@@ -77,13 +96,19 @@ def restored(row: Row[Any]) -> Run:
 def write_runs(connection: Connection, changes: Sequence[RunChange]) -> None:
     """Insert or update them all; the last state of a run wins. Who lost the claim changes nothing."""
     rows = latest(each.row for each in changes if each.row)
-    numbered = is_postgresql(connection)
-    for start in range(0, len(rows), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        statement = insertion(len(some), "%s" if numbered else "?")
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+    plain = [COMMON_OF(row) for row in rows if RARE_OF(row) == NOTHING]
+    _insert(connection, COMMON, plain)
+    if len(plain) < len(rows):
+        _insert(connection, RunRow._fields, [row for row in rows if RARE_OF(row) != NOTHING])
     if counts := [each.count for each in changes if each.count]:
         add(connection, counts)
+
+
+def _insert(connection: Connection, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    mark = "%s" if is_postgresql(connection) else "?"
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        connection.exec_driver_sql(insertion(columns, len(some), mark), tuple(chain.from_iterable(some)))
 
 
 def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:
@@ -97,13 +122,13 @@ def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:
 
 
 @cache
-def insertion(rows: int, mark: str) -> str:
-    """The statement for so many rows, as the driver takes it."""
-    row = f"({', '.join([mark] * len(RunRow._fields))})"
+def insertion(columns: tuple[str, ...], rows: int, mark: str) -> str:
+    """The statement for so many rows of these columns, as the driver takes it."""
+    row = f"({', '.join([mark] * len(columns))})"
     values = ", ".join([row] * rows)
     updates = ", ".join(f"{name} = excluded.{name}" for name in UPDATED)
     claimed = " AND ".join(f"runs.{name} = excluded.{name}" for name in CLAIM)
     return (
-        f"INSERT INTO runs ({', '.join(RunRow._fields)}) VALUES {values} "
+        f"INSERT INTO runs ({', '.join(columns)}) VALUES {values} "
         f"ON CONFLICT (id) DO UPDATE SET {updates} WHERE runs.finished IS NULL AND {claimed}"
     )
