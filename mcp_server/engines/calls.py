@@ -71,7 +71,7 @@ class Call:
         self._context = Context.of(run, emit, self._ask)
         self._questions: dict[int, tuple[Future[Answers], Inquiry | None]] = {}
         self._numbers = count(1)
-        self._tell: Callable[[Result], object] = id
+        self._tell: Callable[[Result], object] = unmarked
         self._thread: Thread | None = None
         """Set if a thread is used, which cannot be cancelled as a task can."""
         self._task: asyncio.Task[None] | None = None
@@ -142,8 +142,10 @@ class Call:
             self._loop.call_soon_threadsafe(self._end, result)
 
     def _end(self, result: Result) -> None:
-        self._context.close()
-        self._tell(result)
+        try:
+            self._context.close()
+        finally:
+            self._tell(result)
 
     def _ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Answers]:
         """See `Put`. What a replayed run was told before, it is told at once."""
