@@ -114,7 +114,8 @@ class Context:
         return self._closing
 
     def close(self) -> None:
-        """Close what is to be closed; called by the engine when the run has ended."""
+        """Close what is to be closed, and ask nobody any more; called by the engine after the run."""
+        self._ask = None  # or the call and this would hold each other until the garbage collector comes
         if self._closing is not None:
             self._closing.close()
 
