@@ -25,7 +25,7 @@ from contextlib import suppress
 from functools import partial
 
 from ..artifacts import Artifacts
-from ..catalog import Catalog, Stage
+from ..catalog import Catalog, Serving, Stage
 from ..engines import Runner
 from ..errors import NotFound, Unavailable
 from ..limits.slots import Slots
@@ -47,8 +47,7 @@ from .uploads import Supplied, Uploads
 
 __all__ = ["Live", "Runs", "ignore", "new_id"]
 
-KEPT = 1000
-"""Ended runs that are remembered because somebody was given their id."""
+KEPT = 1000  # ended runs that are remembered because somebody was given their id
 
 
 class Runs:
@@ -70,9 +69,8 @@ class Runs:
         count = partial(catalog.count, failed=False)
         self._admission = Admission(self.breakers, slots, history, self.cache, count)
         self.told: Callable[[Run], None] = lambda run: None  # of each that ended; it must not wait
-        self._ids = Ids()
         self._going: dict[str, Live] = {}
-        self._kept: OrderedDict[str, Live] = OrderedDict()
+        self._ids, self._kept = Ids(), OrderedDict[str, Live]()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
         self.elsewhere = Elsewhere(history, self.past, self._going)
         self.engine = Supplied(engine, self.uploads, self.past.part)
@@ -117,15 +115,19 @@ class Runs:
         run = made(entry.version, caller, inputs, most, self._ids.new(), **about)
         recording, lasts = entry.options.record or self._settings.record, detached or key is not None
         recorder = recorder_of(entry, run, recording, self._history, lasts=lasts, may_last=task)
-        if recorder is not None and lasts:
-            run = run.model_copy(update={"continues": recorder.continues})
-        if known := await self._admission.known(entry, run, recording, detached):
+        run = run.model_copy(update={"continues": recorder.continues}) if recorder and lasts else run
+        begun = self._begun(entry, run, recording, recorder, listener or ignore, lasts=lasts)
+        return await (asyncio.shield(begun) if lasts else begun)  # what was committed begins, whoever leaves
+
+    async def _begun(
+        self, entry: Serving, run: Run, to: Recording, recorder: Recorder | None, hear: Emit, *, lasts: bool
+    ) -> Live:
+        if known := await self._admission.known(entry, run, to, lasts):
             return self._joined(known)
         if recorder is not None and recorder.keeps and not lasts:
-            self._history.record(run, recording)
-        live = self._begin(run, self.engine.run, recording, recorder)
-        live.listener = listener or ignore
-        live.lasting = live.shared = lasts
+            self._history.record(run, to)
+        live = self._begin(run, self.engine.run, to, recorder)
+        live.listener, live.lasting, live.shared = hear, lasts, lasts
         live.when_ended(partial(self.cache.keep, entry))
         return live
 
@@ -274,8 +276,7 @@ class Runs:
 
     async def _seal(self, live: Live, run: Run) -> Run:
         """Record the end. It is durable before anyone hears of it if the id of the run is known."""
-        if live.recorder is not None:
-            run = run.model_copy(update=live.recorder.told())
+        run = run.model_copy(update=live.recorder.told()) if live.recorder else run
         kept = self.artifacts.keep(run)
         if not live.shared:
             self._history.record(run, live.recording)

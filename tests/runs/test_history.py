@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import anyio
@@ -204,6 +205,22 @@ async def test_a_call_with_a_key_goes_on_when_its_caller_leaves(serving: Open, t
         (tmp_path / "until").touch()
         assert (await Asked(server, "k", tmp_path)())[1] == "done"
         assert (tmp_path / "started").read_text() == "once "
+
+
+async def test_a_call_with_a_key_goes_on_when_its_caller_leaves_before_it_is_durable(
+    serving: Open, tmp_path: Path
+) -> None:
+    async with serving() as server:
+        other = sqlite3.connect(tmp_path / "state" / "state.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # nobody else writes until this ends
+        with anyio.move_on_after(0.1) as left:
+            await Asked(server, "k", tmp_path)()
+        assert left.cancelled_caught
+        other.execute("ROLLBACK")
+        other.close()
+        await until(tmp_path / "started")
+        (tmp_path / "until").touch()
+        assert (await Asked(server, "k", tmp_path)())[1] == "done"
 
 
 async def test_a_waiting_run_is_durable_before_its_caller_knows_it(serving: Open) -> None:
