@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from mcp_server.access import peers, token
 from mcp_server.cli import banner
+from mcp_server.cli.http import Front
 from mcp_server.models import Status
 from mcp_server.settings import PREFIX, Settings
 
@@ -170,6 +172,19 @@ def test_the_configuration_goes_back_to_where_dotenv_is(place: Path) -> None:
 def test_the_other_configuration_is_a_url(place: Path) -> None:
     reached = servers(banner.clients(Settings(folder=place), "http://127.0.0.1:1"))[1]["work"]
     assert reached == {"type": "http", "url": "http://127.0.0.1:1/mcp"}
+
+
+def test_a_client_is_given_the_token_where_the_system_tells_no_user(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert peers.is_told() == (sys.platform == "linux")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not peers.is_told()
+    front = Front(Settings(folder=place), "http://127.0.0.1:1", as_json=False)
+    known = token.ensure(Settings(folder=place).state_folder())
+    assert front.token() == known is not None
+    reached = servers(banner.clients(Settings(folder=place), "http://127.0.0.1:1", front.token()))[1]["work"]
+    assert reached["headers"] == {"Authorization": f"Bearer {known}"}
 
 
 def servers(text: str) -> list[dict[str, dict[str, object]]]:

@@ -40,6 +40,18 @@ def same_user(client: Address, server: Address) -> bool:
     return False
 
 
+def is_told() -> bool:
+    """True if this system tells whose connections are: it is asked about one of our own."""
+    with socket.socket() as listening, socket.socket() as mine:
+        try:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(1)
+            mine.connect(listening.getsockname())
+        except OSError:
+            return False
+        return same_user(mine.getsockname(), listening.getsockname())
+
+
 def user(client: Address, server: Address) -> int | None:
     """The id of the user who holds the client's end; None if it is not open. Raises `OSError`."""
     asked = question(client, server)

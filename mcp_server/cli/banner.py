@@ -79,12 +79,16 @@ def announcement(
     return json.dumps(told)
 
 
-def clients(settings: Settings, url: str) -> str:
-    """Configurations to paste: one with absolute paths for clients that start the server, one by URL."""
+def clients(settings: Settings, url: str, token: str | None = None) -> str:
+    """Configurations to paste: one with absolute paths for clients that start the server, one by URL.
+
+    The token lets a client manage where the system does not tell whose it is.
+    """
     name = server_name(settings)
     program, *arguments = command(settings)
     started = {"mcpServers": {name: {"command": program, "args": arguments}}}
-    reached = {"mcpServers": {name: {"type": "http", "url": f"{url}/mcp"}}}
+    headers = {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
+    reached = {"mcpServers": {name: {"type": "http", "url": f"{url}/mcp", **headers}}}
     return (
         "Connect a client: one that starts the server itself (Claude Desktop, Cursor, …)\n"
         f"  {json.dumps(started, ensure_ascii=False)}\n"

@@ -18,6 +18,7 @@ import click
 import uvicorn
 from starlette.types import ASGIApp
 
+from ..access import peers, token
 from ..app import create_app
 from ..errors import Outdated
 from ..proxies import Trusted
@@ -158,7 +159,13 @@ class Front(uvicorn.Server):
             return
         _print(banner.tools(catalog.statuses()))
         _print(banner.history(settings, options, fault))
-        _print(banner.clients(settings, self._url))
+        _print(banner.clients(settings, self._url, await anyio.to_thread.run_sync(self.token)))
+
+    def token(self) -> str | None:
+        """What clients on this machine need to manage, where the system does not tell whose they are."""
+        if not self._server.access.local or peers.is_told():
+            return None
+        return token.known(self._server.settings.state_folder())
 
     async def _loaded(self) -> None:
         catalog = self._server.catalog
