@@ -13,11 +13,11 @@ from typing import Any, cast
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from .connections import Connections
 from .shedding import refusal, shed
+from .sockets import Socket
 
 RATE = 64 * 1024
 """Bytes of a body that earn one more second."""
@@ -52,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._unfinished: tuple[bool, object] = (False, None)
         self._arriving: RequestResponseCycle | None = None
         """The call whose body still comes."""
+        self._going: RequestResponseCycle | None = None
+        """The call in flight. It is over with its answer, before its task: who has that may call again."""
         self._fault = (400, "This is no HTTP request.")
         self.ws_protocol_class = cast(type[asyncio.Protocol], partial(Socket, self))
 
@@ -132,14 +134,15 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
-        if self._arriving is not None:
+        if (cycle := self._arriving) is not None:
             self._arrived()
-            self._all.begin(self.peer)
+            self._begin(cycle)
 
     def on_response_complete(self) -> None:
         """As uvicorn's, without its timer, and for answers that cost no task."""
         self.server_state.total_requests += 1
         self.served = True
+        self._answered()
         if self.transport.is_closing():
             self._wait(self._limits.send_timeout)
             return
@@ -195,7 +198,11 @@ class Connection(HttpToolsProtocol):
             self._arriving = cycle
             self._all.arriving += 1
         else:
-            self._all.begin(self.peer)
+            self._begin(cycle)
+
+    def _begin(self, cycle: RequestResponseCycle) -> None:
+        self._going = cycle
+        self._all.begin(self.peer)
 
     def _arrived(self) -> None:
         """The call whose body came is one of those in flight, or none any more."""
@@ -206,7 +213,12 @@ class Connection(HttpToolsProtocol):
         self.tasks.discard(task)
         if self._arriving is cycle:
             self._arrived()
-        else:
+        elif self._going is cycle:
+            self._answered()
+
+    def _answered(self) -> None:
+        if self._going is not None:
+            self._going = None
             self._all.end(self.peer)
 
     def _goes_on(self, begun: bool) -> None:
@@ -231,12 +243,13 @@ class Connection(HttpToolsProtocol):
             return 414, "The URL is too long."
         if len(self.headers) > limits.max_headers:
             return 431, "There are too many headers."
-        if self._raw + self._piece > limits.header_limit and self._size_of_head() > limits.header_limit:
+        least = limits.header_limit
+        if (
+            self._raw + self._piece > least
+            and sum(len(name) + len(value) for name, value in self.headers) > least
+        ):
             return 431, "The headers are too large."
         return None if self.url.startswith(b"/") else (400, TARGET)
-
-    def _size_of_head(self) -> int:
-        return sum(len(name) + len(value) for name, value in self.headers)
 
     def _upgrade(self) -> None:
         if self._should_upgrade():
@@ -273,23 +286,3 @@ class Connection(HttpToolsProtocol):
             waiting.pop(self, None)
             waiting[self] = None
             self.deadline = self.loop.time() + seconds
-
-
-class Socket(WebSocketsSansIOProtocol):
-    """What a connection becomes when it turns into a websocket: it keeps its place among the others."""
-
-    def __init__(self, connection: Connection, **given: Any) -> None:
-        super().__init__(**given)
-        self._connection = connection
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._connection.left()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._connection.stall()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._connection.flow_again()
