@@ -26,7 +26,8 @@ def refusing(life: Life, state: Path, error: str) -> Iterator[None]:
     if shutil.which("strace") is None:
         pytest.skip("NOT TESTED: install strace (Debian: apt-get install strace)")
     paths = [option for name in ("state.db", "state.db-wal") for option in ("-P", str(state / name))]
-    command = ["strace", "-f", "-p", str(life.pid), *paths, "-e", f"inject={WRITES}:error={error}"]
+    quiet = ("-o", "/dev/null")  # a pipe that nobody reads fills up, and then all stand still
+    command = ["strace", "-f", *quiet, "-p", str(life.pid), *paths, "-e", f"inject={WRITES}:error={error}"]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     try:

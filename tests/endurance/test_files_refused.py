@@ -38,7 +38,8 @@ def failing(life: Life, error: str, when: int) -> Iterator[None]:
     if shutil.which("strace") is None:
         pytest.skip("NOT TESTED: install strace (Debian: apt-get install strace)")
     rule = f"inject={CALLS}:error={error}:when={when}..{when + 1}"
-    command = ["strace", "-f", "-p", str(life.pid), "-e", rule]
+    quiet = ("-o", "/dev/null")  # a pipe that nobody reads fills up, and then all stand still
+    command = ["strace", "-f", *quiet, "-p", str(life.pid), "-e", rule]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     try:
