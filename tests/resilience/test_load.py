@@ -160,7 +160,9 @@ class Load:
 
 
 async def test_under_five_times_the_load_a_refusal_costs_little(folder: Path, long: bool) -> None:
-    async with serve(folder, "--max-calls", str(AT_ONCE), "--keep-alive", "600") as served:
+    async with serve(
+        folder, "--max-calls", str(AT_ONCE), "--keep-alive", "600", "--header-timeout", "600"
+    ) as served:
         await loaded(served.url)
         connections = [await connect(served.url) for _ in range(8 * AT_ONCE)]
 
