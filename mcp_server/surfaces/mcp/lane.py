@@ -31,6 +31,8 @@ from .results import bytes_of
 
 BOUND = 0.1
 """Seconds a run may take here. Then the SDK watches for the client's leaving, and keeps its stream alive."""
+LARGEST = 3 * 512 * 1024
+"""Bytes of a body that is read here; larger ones, and those that do not tell, are held once only."""
 PATHS = ("/mcp", "/mcp/")
 CANCELS = b"notifications/cancelled"
 CANCELLED = b'{"code":%d,"message":"Request cancelled"}' % REQUEST_CANCELLED
@@ -49,6 +51,10 @@ class Express:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not self._lane.serves(scope):
+            await self._app(scope, receive, send)
+            return
+        size = dict(scope["headers"]).get(b"content-length", b"")
+        if not size.isdigit() or len(size) > 9 or int(size) > LARGEST:
             await self._app(scope, receive, send)
             return
         try:
