@@ -220,6 +220,25 @@ anyio.run(main)
         await until(lambda: not any(alive(pid) for pid in pids), within=10)
 
 
+@pytest.mark.parametrize("kind", ["forked", "spawned"])
+async def test_what_a_pipeline_started_ends_with_its_host(bench: Bench) -> None:
+    body = """
+        def run_api(self, ends: bool) -> int:
+            started = os.fork() or time.sleep(600)
+            if ends:
+                os._exit(0)
+            return started
+    """
+    await bench.serve(bench.member("forks", body))
+    started = value(await bench.call("forks", ends=False))
+    assert alive(started)
+    await bench.call("forks", ends=True)
+    await until(lambda: not alive(started))
+    left = value(await bench.call("forks", ends=False))
+    await bench.serve(bench.member("forks", OK))
+    await until(lambda: not alive(left))
+
+
 async def test_a_fast_talker_does_not_fill_the_memory_of_a_slow_listener(hosts: Bench) -> None:
     body = """
         def run_api(self, context: Context, count: int) -> int:

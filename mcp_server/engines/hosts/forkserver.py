@@ -151,8 +151,9 @@ class ForkServer:
 
     def _reap(self) -> None:
         for pid in list(self._hosts):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                end(pid)  # what it started; until it is waited for, nobody else can get its id
+                _, status = os.waitpid(pid, 0)
                 self._sweep(self._hosts.pop(pid))
                 self._say({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
         self._sweepers -= {pid for pid in self._sweepers if os.waitpid(pid, os.WNOHANG)[0]}

@@ -131,7 +131,7 @@ class SpawnLauncher:
         )
 
     async def _watch(self, spawned: Spawned, ended: Ended) -> None:
-        ended(await asyncio.to_thread(spawned.process.wait))
+        ended(await asyncio.to_thread(spawned.wait))
 
 
 class Spawned:
@@ -142,6 +142,14 @@ class Spawned:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self.pid = process.pid
+
+    def wait(self) -> int:
+        """Wait for the end, end what it started, and give the exit status. Blocking."""
+        if sys.platform != "win32":
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # until it is reaped, its id is its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        return self.process.wait()
 
     def kill(self) -> None:
         if self.process.poll() is not None:
