@@ -163,8 +163,13 @@ def related(task: str) -> Json:
 
 
 def created(request: Request, run: Run) -> Json:
-    """The result of a call that became a task, as `unpacked` knows it."""
-    return {"content": [], "_meta": {CREATED: task_of(request, run, None)}}
+    """The result of a call that became a task, as `unpacked` knows it.
+
+    Every task begins as working (2025-11-25, Tasks), however fast the run was.
+    """
+    task = task_of(request, run, None) | {"status": "working"}
+    task.pop("statusMessage", None)
+    return {"content": [], "_meta": {CREATED: task}}
 
 
 async def unpacked(ctx: Request, call_next: CallNext) -> HandlerResult:
