@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -167,12 +168,16 @@ class News:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._home = threading.get_ident()
         self._items: deque[Event | Result] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
     def tell(self, event: Event) -> None:
-        """Put an event from any thread."""
-        self._loop.call_soon_threadsafe(self.put, event)
+        """Put an event from any thread. What the loop's own tells must not come after the result."""
+        if threading.get_ident() == self._home:
+            self.put(event)
+        else:
+            self._loop.call_soon_threadsafe(self.put, event)
 
     def put(self, item: Event | Result) -> None:
         """Add an item, on the loop."""

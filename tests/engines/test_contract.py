@@ -45,12 +45,13 @@ async def test_an_unknown_pipeline_is_refused(bench: Bench) -> None:
         await bench.call("nobody")
 
 
-async def test_events_arrive_in_order_before_the_result(bench: Bench) -> None:
-    body = """
-        def run_api(self, context: Context) -> str:
+@pytest.mark.parametrize("how", ["def", "async def"])
+async def test_events_arrive_in_order_before_the_result(bench: Bench, how: str) -> None:
+    body = f"""
+        {how} run_api(self, context: Context) -> str:
             for done in range(3):
-                context.progress(done, 3, f"part {done}")
-            context.log("warning", {"seen": 3})
+                context.progress(done, 3, f"part {{done}}")
+            context.log("warning", {{"seen": 3}})
             for word in ("a", "b"):
                 context.chunk(word, "model")
             return "end"
