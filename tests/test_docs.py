@@ -158,6 +158,7 @@ async def test_the_first_wrapper_is_answered_as_the_readme_says(tmp_path: Path) 
         "Ask a person",
         "Change it while it runs",
         "Versions, promote, roll back",
+        "Call by call",
         "Many pipelines",
         "Webhooks",
     ],
