@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from mcp_server.errors import Outdated, Unusable
 from mcp_server.models import Manifest, Options
@@ -164,8 +164,9 @@ async def test_the_files_are_private_and_commits_are_synchronous(path: Path) -> 
     await store.close()
 
 
-async def test_a_normal_start_does_not_import_alembic_and_the_module_no_sqlalchemy(path: Path) -> None:
-    await (await opened(path)).close()
+async def test_a_start_on_no_older_state_does_not_import_alembic_and_the_module_no_sqlalchemy(
+    path: Path,
+) -> None:
     code = (
         "import anyio, sys; from pathlib import Path; from mcp_server.store import Store\n"
         "assert 'sqlalchemy' not in sys.modules\n"
@@ -173,15 +174,35 @@ async def test_a_normal_start_does_not_import_alembic_and_the_module_no_sqlalche
         "    store = Store(Path(sys.argv[1])); await store.open(); await store.close()\n"
         "anyio.run(main); assert 'sqlalchemy' in sys.modules and 'alembic' not in sys.modules"
     )
-    await anyio.run_process([sys.executable, "-c", code, str(path)])
+    for _ in ("the first", "the next"):
+        await anyio.run_process([sys.executable, "-c", code, str(path)])
 
 
-async def test_the_migrations_make_exactly_the_tables_of_the_code(path: Path) -> None:
-    await (await opened(path)).close()
+def upgrade(connection: Connection, revision: str) -> None:
+    """Apply the migrations up to this one."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+@pytest.mark.parametrize("how", ["made", "migrated"])
+async def test_the_tables_are_exactly_those_of_the_code(path: Path, how: str) -> None:
+    path.parent.mkdir(exist_ok=True)
     engine = create_engine(f"sqlite:///{path}")
+    if how == "made":
+        await (await opened(path)).close()
+    else:
+        with engine.begin() as connection:
+            upgrade(connection, "head")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISIONS[-1]
+        assert connection.scalar(text("SELECT number FROM revisions")) == 0
     engine.dispose()
+
+
+def test_the_revisions_are_those_of_the_migrations() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     scripts = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
@@ -272,11 +293,8 @@ async def test_a_state_of_every_earlier_revision_is_brought_up_to_date(
     engine = connect(shared)
     if isinstance(shared, Path):
         shared.parent.mkdir()
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, before)
+        upgrade(connection, before)
         connection.execute(
             text(
                 "INSERT INTO versions (pipeline, number, digest, created, author, options) "

@@ -41,6 +41,8 @@ REASONS = {
     "connection": "its server cannot be reached",
 }
 """What the database says (a part of it), and what that means to a person."""
+ALEMBIC = "alembic_version"
+"""The table that says which revision the schema has."""
 POSTGRESQL = "postgresql+psycopg"
 LOCK = 0x6D637073
 """The advisory lock that stands for the right to change the catalog on PostgreSQL."""
@@ -67,7 +69,8 @@ def prepare(engine: Engine, place: Place) -> None:
     what = "database" if isinstance(place, str) else "state folder"
     try:
         if place is None:
-            _make(engine)
+            with engine.begin() as connection:
+                _make(connection)
             return
         if isinstance(place, Path):
             _private(place)
@@ -176,7 +179,7 @@ def _claim(connection: Connection) -> None:
 
 def _revision(connection: Connection) -> str | None:
     """The revision of the schema; None for an empty database. Raises `Outdated` for a newer one."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(ALEMBIC):
         return None
     revision = connection.scalar(text(CURRENT))
     known(revision)
@@ -184,19 +187,28 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _migrate(engine: Engine) -> None:
-    """Apply what is missing in one transaction; of several servers that start at once, one does the work."""
-    from alembic import command  # 0.1 s, and only needed when the schema is behind
+    """Make what is missing in one transaction; of several servers that start at once, one does the work."""
+    with _MIGRATING, alone(engine).begin() as connection:
+        revision = _revision(connection)
+        if revision is None:
+            _make(connection)
+        elif revision != REVISIONS[-1]:
+            _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # 0.1 s and 17 MB, and only needed when the schema is behind
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with _MIGRATING, alone(engine).begin() as connection:
-        if _revision(connection) != REVISIONS[-1]:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
-def _make(engine: Engine) -> None:
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        connection.execute(insert(revisions).values(id=1, number=0))
+def _make(connection: Connection) -> None:
+    """What all migrations make of an empty database."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(insert(revisions).values(id=1, number=0))
+    connection.exec_driver_sql(f"CREATE TABLE {ALEMBIC} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.exec_driver_sql(f"INSERT INTO {ALEMBIC} VALUES ('{REVISIONS[-1]}')")
