@@ -120,7 +120,8 @@ async def test_two_sources_at_once_arrive_whole_in_order_and_at_most_ten_times_a
     async with served.client(transport, mode, message_handler=ear) as client:
         result = await client.call_tool("duet", {"seconds": 2}, progress_callback=ignore)
         await until(is_so(lambda: ear.text() == result.structured_content))
-    assert len(ear.heard) <= (ear.times[-1] - ear.times[0]) * 10 + 4  # the last ones wait for no beat
+    # the last four wait for no beat, and a client that is busy hears the first two late
+    assert len(ear.heard) <= (ear.times[-1] - ear.times[0]) * 10 + 6
     assert all(after.progress > before.progress for before, after in pairwise(ear.heard))
 
 

@@ -124,9 +124,12 @@ class Report:
             await self._empty()
 
     async def _empty(self) -> None:
+        """Send what waits now; of each source that is one piece, and what comes meanwhile joins the next."""
         self._news = anyio.Event()
         pieces = 0
-        while self._waiting:
+        for _ in range(len(self._waiting)):
+            if not self._waiting:  # the latest was overtaken
+                break
             event = self._waiting.popleft()
             self._room += weight(event)
             if isinstance(event, Text):
