@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 from ..harness import Bench, Finding, Target
-from ..load import connect, load
+from ..load import PATIENCE, connect, load
 from ..peers import Peer
 from ..processes import Process, serve
 from ..requests import ERAS, MODERN, TEXT, Client, Era, answered, http
@@ -41,7 +42,7 @@ async def listing(bench: Bench, stack: AsyncExitStack, own: Process, many: int) 
     found: list[Finding] = []
     for era in ERAS:
         client = await Client(own.port, era).open()
-        body = await listed(own, client)
+        body = await listed(own, client, many)
         bare = await stack.enter_async_context(written(bench, body, era))
         check = partial(lists, many)
         loads = await bench.compare(
@@ -82,11 +83,14 @@ def lists(many: int, answer: bytes) -> bool:
     return answer.startswith(b"HTTP/1.1 200") and f'"echo{many - 1}"'.encode() in answer
 
 
-async def listed(process: Process, client: Client) -> bytes:
-    """The body of the list."""
+async def listed(process: Process, client: Client, many: int) -> bytes:
+    """The body of the list, once all are in it."""
     line = await connect(process.port)
     try:
-        return (await line.ask(client.list(1))).partition(b"\r\n\r\n")[2]
+        async with asyncio.timeout(PATIENCE):
+            while not lists(many, answer := await line.ask(client.list(1))):
+                await asyncio.sleep(0.5)
+        return answer.partition(b"\r\n\r\n")[2]
     finally:
         line.close()
 
