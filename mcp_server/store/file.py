@@ -197,7 +197,7 @@ def _migrate(engine: Engine) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    from alembic import command  # 0.1 s and 17 MB, and only needed when the schema is behind
+    from alembic import command  # 10 MB, and only needed when the schema is behind
     from alembic.config import Config
 
     config = Config()

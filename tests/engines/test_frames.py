@@ -29,7 +29,7 @@ def run(**about: Any) -> Run:
 
 
 STEP = StepDone(component="a", visit=1, began=0, started=1.5, seconds=2, outputs="{}", changed={"b": [1]})
-UPLOAD = Upload(name="a.txt", path=Path("/tmp/a.txt"), address="upload:1")
+UPLOAD = Upload(name="a.txt", path=Path("a.txt"), address="upload:1")
 
 
 @pytest.mark.parametrize(
