@@ -16,15 +16,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from .connections import Connections
-from .shedding import refusal, shed
+from .shedding import BUSY, refusal, shed
 from .sockets import Socket
 
 RATE = 64 * 1024
 """Bytes of a body that earn one more second."""
 FRAMING = 16
 """Bytes that may come for each byte of a body: of chunks that hold one byte, six."""
+LINGER, LINGER_BYTES = 2.0, 2**20
+"""Seconds and bytes for which what a refused client still sends is thrown away, so that it can read why."""
 LISTEN = (b"mcp-method", b"subscriptions/listen")
-BUSY = "The server has as many connections as it takes; try again in a second."
 TARGET = "The target of a request is a path here; a URL is for proxies."
 
 
@@ -49,6 +50,8 @@ class Connection(HttpToolsProtocol):
         self._limits = connections.limits
         self._counted = self._stalled = self._in_head = self._in_body = self._is_shed = False
         self._raw = self._received = self._piece = 0
+        self._refused = self._begun = False
+        """Begun: whether the request had come in part before the latest data, too."""
         self._unfinished: tuple[bool, object] = (False, None)
         self._arriving: RequestResponseCycle | None = None
         """The call whose body still comes."""
@@ -83,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     def late(self, now: float) -> None:
         """The deadline has passed."""
-        if self._stalled or self.transport.is_closing():
+        if self._stalled or self._refused or self.transport.is_closing():
             self.transport.abort()
         elif self._in_body and not self.cycle.response_complete and self._comes(now):
             pass
@@ -99,7 +102,12 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         assert self.parser is not None
-        begun, self._piece = self._in_head or self._in_body, len(data)
+        if self._refused:
+            self._raw += len(data)
+            if self._raw > LINGER_BYTES:
+                self.transport.abort()
+            return
+        self._begun, self._piece = self._in_head or self._in_body, len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -108,13 +116,13 @@ class Connection(HttpToolsProtocol):
             self._refuse(*self._fault)
         else:
             if self._in_head or self._in_body:
-                self._goes_on(begun)
+                self._goes_on()
             elif not self._stalled and (cycle := self._cycle) is not None and not cycle.response_complete:
                 self._all.waiting.pop(self, None)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._raw = True, 0
+        self._in_head, self._begun, self._raw = True, False, 0
 
     def on_headers_complete(self) -> None:
         parser, self._in_head, self._received = self.parser, False, 0
@@ -221,9 +229,9 @@ class Connection(HttpToolsProtocol):
             self._going = None
             self._all.end(self.peer)
 
-    def _goes_on(self, begun: bool) -> None:
-        """A request has come in part; `begun` if it had before these data, too."""
-        limits, state = self._limits, (self._in_head, self.cycle)
+    def _goes_on(self) -> None:
+        """A request has come in part."""
+        begun, limits, state = self._begun, self._limits, (self._in_head, self.cycle)
         self._raw += self._piece if begun else min(self._piece, limits.header_limit)
         if self._raw > limits.header_limit + FRAMING * self._received:
             self._refuse(431, "The headers are too large.")
@@ -264,7 +272,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answer without asking anybody, and close."""
+        """Answer without asking anybody, and close as RFC 9112 section 9.6 says: not while data may come."""
         cycle = self._cycle
         if cycle is not None:
             cycle.disconnected = True  # what it may still send is no answer any more
@@ -272,8 +280,12 @@ class Connection(HttpToolsProtocol):
         if cycle is None or cycle.response_complete or self._is_about(cycle):
             self.transport.write(refusal(status, text))
             self._all.answered(status)
-        self.transport.close()
-        self._wait(self._limits.send_timeout)
+        if self._counted and self.transport.can_write_eof():
+            self._refused, self._raw = True, 0
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+        self._wait(min(LINGER, self._limits.send_timeout))
 
     def _is_about(self, cycle: RequestResponseCycle) -> bool:
         """True if what is refused is part of this request, and nothing before it waits for an answer."""

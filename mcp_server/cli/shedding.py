@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..surfaces.rest.errors import WORDS
 
+BUSY = "The server has as many connections as it takes; try again in a second."
 OVERLOADED = "The server has as many calls in flight as it takes; try again in a second."
 PROTOCOL = ("/mcp", "/messages")
 """Where a refusal is an error of JSON-RPC."""

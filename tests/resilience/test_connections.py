@@ -155,6 +155,27 @@ async def test_a_body_that_comes_steadily_may_take_its_time(served: Served) -> N
     assert status == 200 and b"xxx" in body
 
 
+async def test_who_still_sends_when_it_is_refused_is_not_reset(served: Served) -> None:
+    async with wire(served.url) as raw:
+        raw.writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 2**17)
+        assert (await raw.answer())[0] == 431
+        for _ in range(5):
+            raw.writer.write(b"a" * 2**16)
+            await raw.writer.drain()
+        assert await raw.reader.read() == b""
+
+
+async def test_what_comes_with_the_end_of_a_large_body_is_not_taken_for_headers(served: Served) -> None:
+    sent = call(served.url, "echo", {"text": "second"})
+    async with wire(served.url) as raw:
+        for size in range(200_000, 800_000, 60_000):
+            await raw.send(call(served.url, "echo", {"text": "x" * size}) + sent[:-9])
+            assert (await raw.answer())[0] == 200
+            await raw.send(sent[-9:])
+            status, body = await raw.answer()
+            assert status == 200 and structured(body) == {"result": "second"}
+
+
 @pytest.mark.parametrize(
     ("status", "head"),
     [
