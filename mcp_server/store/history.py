@@ -191,9 +191,9 @@ class History:
 
     async def _lasting(self) -> None:
         """Raise `Unavailable` if nothing lasts here."""
-        opened = await asyncio.shield(self._writer.opened)
-        if opened.fault:
-            raise Unavailable(f"Nothing can be saved: {opened.fault}")
+        opened = self._writer.opened
+        if fault := (opened.result() if opened.done() else await asyncio.shield(opened)).fault:
+            raise Unavailable(f"Nothing can be saved: {fault}")
 
     async def _read(self, work: Callable[[Journal], T]) -> T:
         opened = await asyncio.shield(self._writer.opened)

@@ -11,8 +11,8 @@ from statistics import median
 import anyio
 
 from mcp_server.models import Result, Run
-from mcp_server.runs import new_id
 from mcp_server.store import Place
+from mcp_server.store.changes import Ids
 from mcp_server.store.history import History
 
 from ..harness import Bench, Finding
@@ -48,7 +48,7 @@ async def measure(bench: Bench) -> list[Finding]:
     ]
 
 
-def ended() -> Run:
+def ended(ids: Ids) -> Run:
     """A run of about 1 KB, as a call leaves it."""
     result = Result(
         content=b'[{"type":"text","text":"' + b"x" * 300 + b'"}]',
@@ -56,7 +56,7 @@ def ended() -> Run:
     )
     now = time.time()
     return Run(
-        id=new_id(),
+        id=ids.new(),
         pipeline="benchmark",
         version=1,
         digest="0" * 64,
@@ -84,13 +84,13 @@ def synchronization(folder: Path, size: int = 32 * 1024) -> float:
 
 async def committed(place: Place, each: int) -> tuple[float, Sequence[float]]:
     """Records a second, and the seconds each waited, sorted."""
-    waits: list[float] = []
+    waits, ids = list[float](), Ids()
     async with History(place) as history:
-        await history.commit(ended())
+        await history.commit(ended(ids))
 
         async def write() -> None:
             for _ in range(each):
-                run = ended()
+                run = ended(ids)
                 since = time.perf_counter()
                 await history.commit(run)
                 waits.append(time.perf_counter() - since)
@@ -104,9 +104,10 @@ async def committed(place: Place, each: int) -> tuple[float, Sequence[float]]:
 
 async def recorded(place: Place, number: int) -> float:
     """Seconds of processor that a run costs which nobody waits for, its thread included."""
+    ids = Ids()
     async with History(place) as history:
-        await history.commit(ended())
-        runs = [ended() for _ in range(number)]
+        await history.commit(ended(ids))
+        runs = [ended(ids) for _ in range(number)]
         since = time.process_time()
         for run in runs:
             history.record(run)
