@@ -32,12 +32,12 @@ from .store.tree import Tree
 from .telemetry import lines
 from .telemetry.spans import traced
 from .telemetry.tally import Tally
-from .tracking.telling import Telling
-from .tracking.upstream import Upstream
 from .webhooks import Webhooks
 
 if TYPE_CHECKING:
     from .telemetry.tracing import Tracing
+    from .tracking.telling import Telling
+    from .tracking.upstream import Upstream
 
 
 LEAST = 0.5
@@ -70,11 +70,11 @@ class Server:
         self.runs.told = self._run_ended
         self.batches = Batches(self.runs, self.catalog)
         self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, settings, self.history)
-        url = settings.tracking_url
-        self.tracked = Upstream(url.get_secret_value(), settings.tracking_timeout) if url else None
+        self.tracked: Upstream | None = None
         """The MLflow server, if one is configured."""
-        writes = self.tracked if settings.tracking_log else None
-        self.telling = writes and Telling(writes, settings.tracking_experiment, self._recording)
+        self.telling: Telling | None = None
+        if settings.tracking_url:
+            self._track(settings.tracking_url.get_secret_value())
         self.tracing: Tracing | None = None
         """While the server is open, and OpenTelemetry is wanted."""
         self.evaluations = Evaluations(
@@ -110,6 +110,14 @@ class Server:
         a name or an object that cannot be served, `Broken` for its options, `Conflict` if it is too late.
         """
         self.catalog.register(name, pipeline)
+
+    def _track(self, url: str) -> None:
+        from .tracking import telling, upstream  # the HTTP client costs 2 MB
+
+        self.tracked = upstream.Upstream(url, self.settings.tracking_timeout)
+        if self.settings.tracking_log:
+            experiment = self.settings.tracking_experiment
+            self.telling = telling.Telling(self.tracked, experiment, self._recording)
 
     def _catalog_changed(self, before: Snapshot, after: Snapshot) -> None:
         self.webhooks.catalog_changed(before, after)

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx2
 import orjson
 from anyio import to_thread
 
@@ -29,6 +29,9 @@ from .models import CALLS, Run, Webhook
 from .settings import Settings
 from .store.changes import new_id
 from .store.outbox import Delivery, Outbox
+
+if TYPE_CHECKING:
+    import httpx2
 
 WAITS = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Seconds before each further attempt."""
@@ -218,10 +221,12 @@ def _moved(before: Snapshot, after: Snapshot) -> Iterator[tuple[Webhook, Entry]]
 
 
 def _client() -> httpx2.AsyncClient:
-    """Made in a thread: to read certificates takes a while.
+    """Made in a thread: to import it and to read certificates takes a while.
 
     Unless somebody chose a level, it logs no requests: addresses may hold secrets.
     """
+    import httpx2
+
     logger = logging.getLogger("httpx2")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)

@@ -55,11 +55,24 @@ OF_PIPELINES = {
 }
 """What pipelines need: hosts import it, the process that serves never does."""
 
-OF_LATER = {"alembic", "httpx", "jsonschema", "platformdirs", "psycopg", "rich", "sqlalchemy", "yaml"}
+OF_LATER = {
+    "alembic",
+    "cryptography",
+    "httpx",
+    "httpx2",
+    "jsonschema",
+    "jwt",
+    "mcp.client",
+    "mcp.server.mcpserver",
+    "platformdirs",
+    "psycopg",
+    "rich",
+    "sqlalchemy",
+    "yaml",
+}
 """What the process that serves imports when it is first needed, if ever: not before it answers.
 
-watchfiles is missing here because uvicorn imports it, and cryptography, httpx2 and opentelemetry because
-the MCP SDK does.
+watchfiles is missing here because uvicorn imports it, and opentelemetry because the MCP SDK does.
 """
 
 SERVE = """
@@ -128,11 +141,37 @@ def test_functions_are_short() -> None:
 
 
 def test_what_answers_a_client_is_light_to_import() -> None:
-    code = "import sys, mcp_server.cli.http, mcp_server.cli.stdio; print(*sys.modules)"
+    code = """
+import sys
+from mcp_server.cli.importing import importing
+with importing():
+    import mcp_server.cli.http, mcp_server.cli.stdio
+print(*sys.modules)
+"""
     shown = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
     )
-    assert _tops(shown.stdout.split()) & (OF_PIPELINES | OF_LATER) == set()
+    modules = set(shown.stdout.split())
+    assert (_tops(modules) | modules) & (OF_PIPELINES | OF_LATER) == set()
+
+
+def test_a_package_of_the_sdk_is_whole_once_a_name_of_it_is_asked_for() -> None:
+    code = """
+import sys
+from mcp_server.cli.importing import importing
+with importing():
+    import mcp.server.lowlevel
+before = mcp.server.lowlevel
+print("mcp.client" in sys.modules, "mcp.server.mcpserver" in sys.modules)
+from mcp import Client
+print(Client.__module__, mcp.server.MCPServer.__module__, mcp.server.lowlevel is before)
+print(hasattr(mcp, "nothing"), hasattr(mcp.server, "nothing"))
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    whole = ["mcp.client.client", "mcp.server.mcpserver.server", "True"]
+    assert shown.stdout.split() == ["False", "False", *whole, "False", "False"]
 
 
 @pytest.mark.anyio

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
-import httpx2
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -19,11 +18,15 @@ from starlette.routing import Route
 from ..errors import Late, NotFound, Unavailable, Unreachable
 from ..models import Json
 from ..server import Server
-from ..tracking.upstream import Upstream
 from . import Surface
 from .operations import OBJECT, TEXT, Operation, as_json, gives, iso, routes
 from .rest.bodies import has_body
 from .rest.errors import error_response
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from ..tracking.upstream import Upstream
 
 PREFIX = "/mlflow"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -21,15 +21,12 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.lowlevel import Server as LowLevelServer
 from mcp.server.models import InitializationOptions
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from pydantic import ValidationError
 
 from ...models import Caller
 from ...server import Server
-from ...store.history import LIFE
-from ..callers import caller_of
 from ..management import TOOLS
 from ..quotas import Quota
 from .cards import RUN, Cards
@@ -43,7 +40,7 @@ from .published import Published
 from .reports import set_level
 from .resources import Resources
 from .running import Running
-from .sealing import KeptCodec
+from .sealing import KeptCodec, Sealed
 from .session_tasks import CAPABILITY, SessionTasks, unpacked
 from .tasks import EXTENSION, TaskParams, Tasks, UpdateParams
 from .tools import Tools
@@ -102,16 +99,10 @@ class ProtocolServer(LowLevelServer[Any]):
         self._offer(Tasks(server), SessionTasks(server))
         shared = server.history if self.settings.store else None
         self._codec = KeptCodec(self.settings.state_folder() / SECRET, shared)
-        security = RequestStateSecurity(
-            codec=self._codec,
-            ttl=LIFE,
-            bind_principal=lambda ctx: caller_of(ctx, "mcp").name,
-        )
-        sealed = RequestStateBoundary(security, default_audience=NAME)
         self.middleware.clear()  # the SDK's spans cost a tenth of a call, be they sent anywhere or not
         if server.settings.otlp_endpoint:
             self.middleware.extend((Measuring(server, self._serves), OpenTelemetryMiddleware()))
-        self.middleware.extend((contain, self._admit, sealed, unpacked))
+        self.middleware.extend((contain, self._admit, Sealed(NAME, self._codec), unpacked))
 
     def _publish(self, cards: Cards) -> None:
         """Handle what is about resources, prompts and completions."""

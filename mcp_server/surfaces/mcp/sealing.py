@@ -1,4 +1,7 @@
-"""The secret that seals what clients send back (`requestState`): for a restart, and for other servers."""
+"""What seals what clients send back (`requestState`), and the secret for it, which lasts and is shared.
+
+Made with the first state that comes or goes: cryptography costs the process 3 MB.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,49 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from secrets import token_bytes, token_hex
+from typing import TYPE_CHECKING
 
-from mcp.server.request_state import AESGCMRequestStateCodec
+from mcp.server.context import CallNext, HandlerResult
+from mcp_types.methods import is_input_required
 
 from ...errors import Unavailable
-from ...store.history import History
+from ...store.history import LIFE, History
+from ..callers import caller_of
+from .eras import Request
+
+if TYPE_CHECKING:
+    from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary
 
 SIZE = 32
 """Bytes."""
+
+
+class Sealed:
+    """Middleware: the SDK's seal, around the requests and results that have a state."""
+
+    def __init__(self, audience: str, codec: KeptCodec) -> None:
+        """`audience` is who alone takes what is sealed here."""
+        self._audience = audience
+        self._codec = codec
+
+    async def __call__(self, ctx: Request, call_next: CallNext) -> HandlerResult:
+        if ctx.params is not None and ctx.params.get("requestState") is not None:
+            return await self._boundary(ctx, call_next)
+        result = await call_next(ctx)
+
+        async def known(_: Request) -> HandlerResult:
+            return result
+
+        return await self._boundary(ctx, known) if is_input_required(result) else result
+
+    @cached_property
+    def _boundary(self) -> RequestStateBoundary:
+        from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+
+        security = RequestStateSecurity(
+            codec=self._codec, ttl=LIFE, bind_principal=lambda ctx: caller_of(ctx, "mcp").name
+        )
+        return RequestStateBoundary(security, default_audience=self._audience)
 
 
 class KeptCodec:
@@ -47,6 +85,8 @@ class KeptCodec:
 
     @cached_property
     def _codec(self) -> AESGCMRequestStateCodec:
+        from mcp.server.request_state import AESGCMRequestStateCodec
+
         return AESGCMRequestStateCodec([self._shared or kept(self._path)])
 
 
