@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..settings.bounding import Bounding
+from .pacing import Refusals
 
 if TYPE_CHECKING:
     from .protocol import Connection
@@ -28,6 +29,7 @@ class Connections:
         self.answered = answered
         self.waiting: dict[Connection, None] = {}
         """Those whose client has to do something next, in the order in which it had to."""
+        self.refusals = Refusals()
         self.in_flight = 0
         """Calls that are being served."""
         self.arriving = 0

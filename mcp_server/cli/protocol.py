@@ -15,8 +15,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from . import heads
 from .connections import Connections
-from .shedding import BUSY, refusal, shed
+from .flight import Flight
+from .shedding import BUSY, refusal, shed, skimmed
 from .sockets import Socket
 
 RATE = 64 * 1024
@@ -25,8 +27,6 @@ FRAMING = 16
 """Bytes that may come for each byte of a body: of chunks that hold one byte, six."""
 LINGER, LINGER_BYTES = 2.0, 2**20
 """Seconds and bytes for which what a refused client still sends is thrown away, so that it can read why."""
-LISTEN = (b"mcp-method", b"subscriptions/listen")
-TARGET = "The target of a request is a path here; a URL is for proxies."
 
 
 class Connection(HttpToolsProtocol):
@@ -48,26 +48,27 @@ class Connection(HttpToolsProtocol):
         """Whether it ever got a response."""
         self._all = connections
         self._limits = connections.limits
-        self._counted = self._stalled = self._in_head = self._in_body = self._is_shed = False
+        self._counted = self._stalled = self._in_head = self._in_body = False
         self._raw = self._received = self._piece = 0
         self._refused = self._begun = False
         """Begun: whether the request had come in part before the latest data, too."""
         self._unfinished: tuple[bool, object] = (False, None)
-        self._arriving: RequestResponseCycle | None = None
-        """The call whose body still comes."""
-        self._going: RequestResponseCycle | None = None
-        """The call in flight. It is over with its answer, before its task: who has that may call again."""
+        self._flight = Flight(connections, None)
+        self._held: tuple[RequestResponseCycle, bytes] | None = None
+        """The call that will be refused, and its path."""
         self._fault = (400, "This is no HTTP request.")
         self.ws_protocol_class = cast(type[asyncio.Protocol], partial(Socket, self))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self.peer = self._all.peer(self.client[0]) if self.client else None
+        self._flight = Flight(self._all, self.peer)
         self._counted = self._all.admit(self)
         if self._counted:
             self._wait(self._limits.header_timeout)
         else:
-            self._refuse(503, BUSY)
+            self._refused = True
+            self._all.refusals.later(self._turn_away)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -107,6 +108,8 @@ class Connection(HttpToolsProtocol):
             if self._raw > LINGER_BYTES:
                 self.transport.abort()
             return
+        if self._is_too_much(data):
+            return
         self._begun, self._piece = self._in_head or self._in_body, len(data)
         try:
             self.parser.feed_data(data)
@@ -127,7 +130,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         parser, self._in_head, self._received = self.parser, False, 0
         assert parser is not None
-        if fault := self._fault_of_head():
+        if fault := heads.fault(self.url, self.headers, self._raw + self._piece, self._limits):
             self._fault = fault
             raise ValueError(fault)  # httptools turns it into an error of its own
         self._in_body = True
@@ -137,29 +140,32 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
-        super().on_body(body)
+        if self._held is None or self._held[0] is not self.cycle:
+            super().on_body(body)
+        else:
+            self.flow.pause_reading()  # as uvicorn does for the next request
 
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
-        if (cycle := self._arriving) is not None:
-            self._arrived()
-            self._begin(cycle)
+        self._flight.arrived()
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, without its timer, and for answers that cost no task."""
+        """As uvicorn's, without its timer."""
         self.server_state.total_requests += 1
         self.served = True
-        self._answered()
+        self._flight.answered()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """A response is complete; what comes next?"""
         if self.transport.is_closing():
             self._wait(self._limits.send_timeout)
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._is_shed = True
-            while self._is_shed and self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
-        if self.cycle.response_complete and not self._in_head:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.cycle.response_complete and not self._in_head:
             self._wait(self._limits.keep_alive)
 
     def pause_writing(self) -> None:
@@ -188,46 +194,54 @@ class Connection(HttpToolsProtocol):
         self._stalled = False
         self._all.waiting.pop(self, None)
 
+    def _is_too_much(self, data: bytes) -> bool:
+        """True for a whole call that came while no place is free: nothing more is made of it."""
+        if self._all.has_room(self.peer) or self._in_head or self._in_body:
+            return False
+        cycle = self._cycle
+        if (cycle is not None and not cycle.response_complete) or not (call := skimmed(data)):
+            return False
+        self.cycle = call
+        self._hold(call, call.path)
+        return True
+
+    def _hold(self, cycle: RequestResponseCycle, path: bytes) -> None:
+        """Refuse a call, soon."""
+        self._held = cycle, path
+        self._all.waiting.pop(self, None)
+        self._all.refusals.later(self._shed)
+
+    def _shed(self) -> None:
+        assert self._held is not None
+        (cycle, path), self._held = self._held, None
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(shed(path, cycle.keep_alive))
+        self._all.answered(503)
+        if not cycle.keep_alive:
+            self.transport.close()
+        self._go_on()
+
+    def _turn_away(self) -> None:
+        """There is no room for this connection."""
+        if not self.transport.is_closing():
+            self._refuse(503, BUSY)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Serve a request. Calls are counted; one too many is answered on the spot, which costs least."""
-        is_call = cycle.scope["method"] == "POST" and not self._listens(cycle)
-        self._is_shed = is_call and not self._all.has_room(self.peer)
-        if self._is_shed:
-            shed(cycle, self.root_path)
-            self._all.answered(503)
+        """Serve a request. Calls are counted, and one too many is refused."""
+        scope = cycle.scope
+        path = scope["raw_path"].removeprefix(self.root_path.encode())
+        is_call = heads.calls(scope["method"], path, scope["headers"])
+        if is_call and not self._all.has_room(self.peer):
+            self._hold(cycle, path)
             return
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
-        if not is_call:
-            task.add_done_callback(self.tasks.discard)
-            return
-        task.add_done_callback(partial(self._end_call, cycle))
-        if cycle.more_body:
-            self._arriving = cycle
-            self._all.arriving += 1
-        else:
-            self._begin(cycle)
-
-    def _begin(self, cycle: RequestResponseCycle) -> None:
-        self._going = cycle
-        self._all.begin(self.peer)
-
-    def _arrived(self) -> None:
-        """The call whose body came is one of those in flight, or none any more."""
-        self._arriving = None
-        self._all.arriving -= 1
-
-    def _end_call(self, cycle: RequestResponseCycle, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if self._arriving is cycle:
-            self._arrived()
-        elif self._going is cycle:
-            self._answered()
-
-    def _answered(self) -> None:
-        if self._going is not None:
-            self._going = None
-            self._all.end(self.peer)
+        task.add_done_callback(self.tasks.discard)
+        if is_call:
+            self._flight.start(cycle)
+            task.add_done_callback(lambda _: self._flight.over(cycle))
 
     def _goes_on(self) -> None:
         """A request has come in part."""
@@ -238,26 +252,6 @@ class Connection(HttpToolsProtocol):
         elif state != self._unfinished or not begun:
             self._unfinished = state
             self._wait(limits.header_timeout if self._in_head else limits.body_timeout)
-
-    def _listens(self, cycle: RequestResponseCycle) -> bool:
-        """True for a stream of `subscriptions/listen` (2026-07-28): it is posted, and no call."""
-        if LISTEN not in cycle.scope["headers"]:
-            return False
-        return cycle.scope["path"].removeprefix(self.root_path).startswith("/mcp")
-
-    def _fault_of_head(self) -> tuple[int, str] | None:
-        limits = self._limits
-        if len(self.url) > limits.url_limit:
-            return 414, "The URL is too long."
-        if len(self.headers) > limits.max_headers:
-            return 431, "There are too many headers."
-        least = limits.header_limit
-        if (
-            self._raw + self._piece > least
-            and sum(len(name) + len(value) for name, value in self.headers) > least
-        ):
-            return 431, "The headers are too large."
-        return None if self.url.startswith(b"/") else (400, TARGET)
 
     def _upgrade(self) -> None:
         if self._should_upgrade():

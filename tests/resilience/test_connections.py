@@ -205,7 +205,7 @@ async def test_what_has_no_end_is_cut(served: Served, start: str) -> None:
             sent += 2**16
             await asyncio.sleep(0)
         await raw.rest()
-    assert sent < 5 * 2**20  # what lay in the buffers between us
+    assert sent < 7 * 2**20  # what lay in the buffers between us, and what was thrown away
     assert served.memory() - before < 5 * 2**20
 
 
