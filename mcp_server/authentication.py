@@ -34,6 +34,8 @@ SCHEMES = (b"bearer", b"apikey")
 REQUIRED = "API key required"
 CLOSE: Message = {"type": "websocket.close", "code": 1008}
 """Not allowed (RFC 6455 section 7.4.1)."""
+LISTEN = (b"mcp-method", b"subscriptions/listen")
+"""The header of a stream that is posted (2026-07-28)."""
 SEVERAL = "Send one credential: Authorization, or X-API-Key."
 
 
@@ -70,13 +72,19 @@ class Authentication:
         else:
             if caller is NOBODY and not self._is_open(scope):
                 await refuse(scope, receive, send, 401, REQUIRED)
+            elif caller.expires is not None:
+                self._access.held.expires(caller.name, caller.expires)
+                until = None if calls(scope) else caller.expires
+                await self._hold(caller, until, scope, receive, send)
             elif caller.name.startswith(NAMED):
-                await self._hold(caller, scope, receive, send)
+                await self._hold(caller, None, scope, receive, send)
             else:
                 await self._app(scope, receive, send)
 
-    async def _hold(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve whoever has a key, for as long as the key is good."""
+    async def _hold(
+        self, caller: Caller, until: float | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve whoever has a key or token, for as long as that is good."""
         started = False
 
         async def watched(message: Message) -> None:
@@ -85,7 +93,7 @@ class Authentication:
             await send(message)
 
         try:
-            with self._access.held.by(caller.name):
+            with self._access.held.by(caller.name, until):
                 await self._app(scope, receive, watched)
         except Ended:
             if not started:
@@ -110,6 +118,11 @@ class Authentication:
 
 class Ambiguous(Exception):
     """A request with several credentials (RFC 6750 section 2)."""
+
+
+def calls(scope: Scope) -> bool:
+    """True for what ends by itself, and may where its token has expired meanwhile: no stream that listens."""
+    return scope.get("method") == "POST" and LISTEN not in scope["headers"]
 
 
 def credential_of(scope: Scope, *, in_query: bool = False) -> str | None:

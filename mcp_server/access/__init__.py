@@ -5,7 +5,7 @@ scopes     what a granted scope lets its holder do
 sight      what a caller may see
 table      which scope each management tool and each route needs
 keyring    the API keys
-held       what callers with a key have open
+held       what callers with a key or token have open
 token      what proves to be the server's own user
 peers      which user of this machine is at the other end of a connection
 attempts   how often a peer's credentials were no good
@@ -81,7 +81,7 @@ class Access:
         self._anyone = Caller(scopes=granted({"run"}))
         self._stranger = Caller(scopes=granted({"deploy" if deploys else "run"}))
         self.keyring = Keyring(settings.database(), self.allowed)
-        self.held = Held()
+        self.held = Held(self.keyring.gone)
         self.keyring.stale.append(self.held.end)
         self.authenticators: list[Authenticator] = [self.keyring]
         self.oauth = oauth_of(settings)

@@ -68,7 +68,7 @@ class Keyring:
         self.stale: list[Callable[[str], None]] = []
         """Hear the name of a caller whose key, or the secret of it, is no good any more."""
         self.gone: list[Callable[[str], None]] = []
-        """Hear the name of a caller whose key is revoked, expired or deleted."""
+        """Hear the name of a caller whose key is revoked, expired or deleted, or whose tokens expired."""
         self._serving: dict[str, str] = {}
         """The digests of the keys that served at the last look, by the names of their callers."""
         self._loaded = anyio.Event()

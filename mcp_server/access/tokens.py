@@ -24,6 +24,8 @@ LONGEST = 16 * 1024
 """Characters of a token."""
 LEEWAY = 10.0
 """Seconds that clocks may differ."""
+FAR = 2**40
+"""Seconds since the epoch, for a token that never expires."""
 NEEDED = ["exp", "iss", "aud"]
 TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt", "application/jwt"})
 UNWANTED = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip"})
@@ -57,7 +59,8 @@ class Tokens:
         subject = claims.get("sub") or claims.get("client_id") or claims.get("azp")
         if not isinstance(subject, str) or not subject:
             raise Denied(REFUSED)
-        return Caller(name=PREFIX + named(subject), scopes=self._scopes(claims))
+        until = min(int(claims["exp"]), FAR) + LEEWAY
+        return Caller(name=PREFIX + named(subject), scopes=self._scopes(claims), expires=until)
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
         try:

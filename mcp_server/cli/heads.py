@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..authentication import LISTEN
 from ..settings.bounding import Bounding
 
 TARGET = "The target of a request is a path here; a URL is for proxies."
-LISTEN = (b"mcp-method", b"subscriptions/listen")
-"""What is posted, and no call but a stream (2026-07-28)."""
 
 
 def fault(

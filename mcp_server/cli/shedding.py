@@ -10,6 +10,7 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from ..authentication import LISTEN
 from ..surfaces.rest.errors import WORDS
 
 BUSY = "The server has as many connections as it takes; try again in a second."
@@ -18,8 +19,6 @@ PROTOCOL = (b"/mcp", b"/messages")
 """Where a refusal is an error of JSON-RPC."""
 INTERNAL = -32603
 """JSON-RPC's code for a fault that is not the caller's."""
-LISTEN = b"subscriptions/listen"
-"""What is posted, and no call (2026-07-28)."""
 CLOSE = b"connection: close\r\n"
 
 
@@ -48,7 +47,7 @@ class Refused(RequestResponseCycle):
 
 def skimmed(data: bytes) -> Refused | None:
     """The call that these bytes are; None if they are less, more, or anything else."""
-    if not data.startswith(b"POST /") or LISTEN in data:
+    if not data.startswith(b"POST /") or LISTEN[1] in data:
         return None
     call = Refused()
     call.parser = httptools.HttpRequestParser(call)

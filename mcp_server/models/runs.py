@@ -29,6 +29,8 @@ class Caller(Noun):
     """Requests an hour that it may make; None for what the settings say, 0 for any."""
     per_second: float | None = None
     """Requests a second that it may make in the long run, and twice as many at once; None as above."""
+    expires: float | None = None
+    """Seconds since the epoch after which its token is no good; None for other credentials."""
     scopes: frozenset[str] = frozenset(get_args(Action))
     """Spelled out, none implies another: actions, and `run:NAME` to see and run that pipeline alone."""
 

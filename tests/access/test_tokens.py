@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -15,9 +16,12 @@ import pytest
 from authorization_server import KID, AuthorizationServer, authorizing
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from surfaces.test_http import HEADERS, INITIALIZE
 
 from mcp_server.access.jwks import FLOOR, FRESH, Keys
+from mcp_server.access.tokens import LEEWAY
 from mcp_server.app import create_app
+from mcp_server.authentication import LISTEN, Authentication
 from mcp_server.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -266,3 +270,58 @@ async def test_an_address_that_gives_no_keys_lets_nobody_in(kind: str, issuer: A
             found = None
     server.close()
     assert found is None
+
+
+async def test_what_a_token_opened_ends_with_it_but_a_call_goes_on(
+    http: httpx.AsyncClient, issuer: AuthorizationServer
+) -> None:
+    app: Any = http._transport.app  # type: ignore[attr-defined]
+    access = app.server.access
+    soon = issuer.token(BASE, exp=int(time.time() + 4 - LEEWAY))
+    head = [(b"authorization", f"Bearer {soon}".encode())]
+    sent: dict[str, list[Any]] = {"websocket": [], "stream": [], "listener": [], "call": []}
+
+    async def begins(scope: Any, receive: Any, send: Any) -> None:
+        is_http = scope["type"] == "http"
+        await send({"type": "http.response.start" if is_http else "websocket.accept"})
+        await anyio.sleep(6 if scope.get("number") == 1 else 1e6)
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def opened(kind: str, **scope: Any) -> None:
+        async def send(message: Any) -> None:
+            sent[kind].append((message["type"], message.get("body")))
+
+        one = Authentication(begins, access=access, denied=lambda event: None)
+        await one({"path": "/x", "headers": head, "client": None, **scope}, anyio.sleep_forever, send)
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(opened, "websocket", type="websocket"))
+            tasks.start_soon(partial(opened, "stream", type="http", method="GET"))
+            tasks.start_soon(partial(opened, "listener", type="http", method="POST", headers=[*head, LISTEN]))
+            tasks.start_soon(partial(opened, "call", type="http", method="POST", number=1))
+    begun = ("http.response.start", None)
+    assert sent["websocket"] == [("websocket.accept", None), ("websocket.close", None)]
+    assert sent["stream"] == sent["listener"] == [begun, ("http.response.body", None)]
+    assert sent["call"] == [begun, ("http.response.body", b"done")]
+
+
+async def test_sessions_end_with_the_last_token_of_their_caller(
+    http: httpx.AsyncClient, issuer: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.access.held.GRACE", 0.0)
+    now = int(time.time())
+
+    def headers(seconds: float, **more: str) -> dict[str, str]:
+        return HEADERS | bearer(issuer.token(BASE, sub="bob", exp=int(now + seconds - LEEWAY))) | more
+
+    opening = await http.post("/mcp", json=INITIALIZE, headers=headers(3))
+    named = {"Mcp-Session-Id": opening.headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    renewed = headers(8, **named)
+    assert (await http.post("/mcp", json=ping, headers=renewed)).status_code == 200
+    await anyio.sleep(now + 4.5 - time.time())
+    assert (await http.post("/mcp", json=ping, headers=renewed)).status_code == 200, "the later token counts"
+    await anyio.sleep(now + 9 - time.time())
+    again = headers(60, **named)
+    assert (await http.post("/mcp", json=ping, headers=again)).status_code == 404

@@ -86,7 +86,7 @@ async def test_five_times_the_load_leaves_four_fifths_of_the_good_answers(
     The peak is measured just before, with the same clients. The long form goes by the clock, clients on one
     core and the server on the other; the short one by the CPU, of which a busy machine leaves each a share.
     """
-    seconds, shares = PHASE[long], dict[str, list[float]]()
+    seconds, shares, waits = PHASE[long], dict[str, list[float]](), dict[str, list[float]]()
     async with serve(folder, "--max-calls", str(AT_ONCE)) as served:
         await loaded(served.url)
         await crowd(served, AT_ONCE, 0, 1, core)
@@ -98,12 +98,13 @@ async def test_five_times_the_load_leaves_four_fifths_of_the_good_answers(
                 by_clock, by_cpu = seen.rate / peak.rate, seen.of_cpu / peak.of_cpu
                 print(f"{form}: {by_clock:.2f} of the peak, {by_cpu:.2f} by CPU, p99 {seen.worst:.3f} s")
                 shares.setdefault(form, []).append(by_clock if long else by_cpu)
+                waits.setdefault(form, []).append(seen.worst)
                 assert 0 < seen.refused < 1.1 * REFUSALS * clients
-                assert seen.worst < (0.1 if long else 2)
         since = time.monotonic()
         async with wire(served.url) as raw:
             await raw.send(call(served.url, "echo", {"text": "hi"}))
             assert (await raw.answer())[0] == 200
         assert time.monotonic() - since < 2
-    for form, each in shares.items():
-        assert statistics.median(each) > (0.8 if long else 0.6), form
+    for form in shares:
+        assert statistics.median(shares[form]) > (0.8 if long else 0.6), form
+        assert statistics.median(waits[form]) < (0.1 if long else 2), form
