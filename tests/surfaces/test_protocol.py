@@ -109,8 +109,9 @@ async def test_nothing_but_protocol_reaches_stdout(folder: Path, tmp_path: Path)
             await process.stdin.aclose()
             assert await process.wait() == 0
     lines = [json.loads(line) for line in printed.splitlines()]
-    assert [line["id"] for line in lines if "id" in line] == [1, 2]
-    assert lines[-1]["result"]["structuredContent"] == {"result": "quiet"}
+    answers = [line for line in lines if "id" in line]
+    assert [each["id"] for each in answers] == [1, 2], lines
+    assert answers[1].get("result", {}).get("structuredContent") == {"result": "quiet"}, lines
 
 
 CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
