@@ -139,7 +139,7 @@ ROUTES: Mapping[str, Action | None] = MappingProxyType(
         "GET /api/v1/dspy/execution/{execution_id}": "read",
         "GET /api/v1/dspy/stats": "read",
         "GET /api/v1/dspy/health": OPEN,
-        "POST /api/v1/dspy/cache/clear": "admin",
+        "POST /api/v1/dspy/cache/clear": "deploy",
         "GET /mlflow/health/mlflow": "read",
         "GET /mlflow/health/mlflow/detailed": "read",
         "GET /mlflow/health/mlflow/connectivity": "read",

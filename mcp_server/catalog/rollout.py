@@ -149,6 +149,8 @@ def refuse(name: str, trial: Trial, broken: dict[str, Problem]) -> None:
     if problem := broken.get(name):
         raise Broken(problem)
     if name not in trial.target:
-        raise Broken(Problem(message="its files changed while they were read; try again"))
+        raise Broken(
+            Problem(message="its files changed, or the disk failed, while they were read; try again")
+        )
     for other, problem in broken.items():
         raise Broken(Problem(message=f"{other} does not load beside it any more: {problem}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,8 @@ LIST = ".source.json"
 """The file of a copy that names those of its source."""
 FORGOTTEN = 3600.0
 """Seconds after which a copy that no version names is removed; a deploy in progress is younger."""
+
+log = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -83,7 +86,10 @@ def is_whole(root: Path) -> bool:
         others = {path: (size, modified) for path, (size, modified) in told["others"].items()}
     except FileNotFoundError:
         return not (root / LIST).exists()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except OSError as error:
+        log.warning("The copy of a source, %s, cannot be read: %s", root.name, error.strerror)
+        return False
+    except (ValueError, TypeError, KeyError, AttributeError):
         return False
     return Source(name=root.name, files=files, others=others).digest == root.name
 

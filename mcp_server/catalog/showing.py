@@ -9,7 +9,7 @@ from ..models import Problem, State
 from .deployments import Deployment, Deployments, Wanted
 from .entries import Entry, entry
 
-LOST = Problem(message="its files changed while they were read; deploy it again")
+LOST = Problem(message="its files changed, or the disk failed, while they were read; deploy it again")
 
 
 @dataclass(frozen=True)

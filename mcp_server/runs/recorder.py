@@ -136,7 +136,7 @@ def recorder_of(
         return None
     if not (always or may_last or asks):
         return None
-    continues = can_continue(entry)
+    continues = can_continue(entry) and not run.client.uploads  # those are gone with the server
     return Recorder(history, replay, keeps=always, continues=continues, parks=continues or asks)
 
 

@@ -223,7 +223,7 @@ async def probed(upstream: Upstream, path: str, text: str) -> dict[str, Any]:
     """What became of one question."""
     since, late, status = time.perf_counter(), False, None
     try:
-        answer = await upstream.send("GET", path)
+        answer = await upstream.look(path)
         status = answer.status_code
         await answer.aclose()
     except Unavailable as error:

@@ -17,6 +17,7 @@ CONNECT = 5.0
 """Seconds it may take to be reached."""
 GATEWAY = frozenset({502, 503, 504})
 """Answers that say that it does not work."""
+RESTING = "The MLflow server does not work at present; try again later."
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -54,23 +55,26 @@ class Upstream:
         Redirects are not followed. Raises `Unreachable`, `Late`, and `Unavailable` while the breaker is open.
         """
         if not self.breaker.begin(trial := object()):
-            raise Unavailable("The MLflow server does not work at present; try again later.")
+            raise Unavailable(RESTING)
         try:
             answer = await self._sent(method, path, headers, content)
         except asyncio.CancelledError:
             self.breaker.told_nothing(trial)
             raise
-        except httpx2.TimeoutException as error:
-            self.breaker.failed(trial, type(error).__name__)
-            raise Late(f"MLflow server request timeout after {self._timeout:g}s") from None
-        except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            self.breaker.failed(trial, type(error).__name__)
-            raise Unreachable("Failed to connect to MLflow server") from None
+        except (Late, Unreachable) as error:
+            self.breaker.failed(trial, str(error))
+            raise
         if answer.status_code in GATEWAY:
             self.breaker.failed(trial, f"status {answer.status_code}")
         else:
             self.breaker.reset()
         return answer
+
+    async def look(self, path: str) -> httpx2.Response:
+        """Ask for a monitor: as `send`, but however often it fails, the breaker does not count it."""
+        if self.breaker.seconds:
+            raise Unavailable(RESTING)
+        return await self._sent("GET", path)
 
     async def read(self, answer: httpx2.Response) -> bytes:
         """The whole body of an answer, which is closed then. Raises `Unreachable` and `Late`."""
@@ -84,10 +88,19 @@ class Upstream:
             await answer.aclose()
 
     async def _sent(
-        self, method: str, path: str, headers: Headers, content: AsyncIterable[bytes] | bytes | None
+        self,
+        method: str,
+        path: str,
+        headers: Headers = (),
+        content: AsyncIterable[bytes] | bytes | None = None,
     ) -> httpx2.Response:
         if self._client is None:
             limits = httpx2.Timeout(self._timeout, connect=CONNECT)
             self._client = httpx2.AsyncClient(timeout=limits, follow_redirects=False, trust_env=False)
-        asked = self._client.build_request(method, self.url + path, headers=[*headers], content=content)
-        return await self._client.send(asked, stream=True, auth=self._auth)
+        try:
+            asked = self._client.build_request(method, self.url + path, headers=[*headers], content=content)
+            return await self._client.send(asked, stream=True, auth=self._auth)
+        except httpx2.TimeoutException:
+            raise Late(f"MLflow server request timeout after {self._timeout:g}s") from None
+        except (httpx2.TransportError, httpx2.InvalidURL):
+            raise Unreachable("Failed to connect to MLflow server") from None

@@ -89,6 +89,8 @@ class Verdict:
         self.statuses: Counter[int] = Counter()
         self.wrong: list[str] = []
         self.slowest = 0.0
+        self.broken = 0
+        """Requests that were broken as HTTP: the server may close instead of answering, but not fail."""
 
     def judge(self, given: Case, status: int, kind: str, body: bytes, seconds: float) -> None:
         self.statuses[status] += 1
@@ -102,7 +104,8 @@ class Verdict:
         self.wrong.append(f"{fault}\n  {given.path} {given.headers}\n  {given.body[:600]!r}")
 
     def told(self) -> str:
-        return f"{self.statuses.total()} cases, {dict(self.statuses)}, slowest {self.slowest:.2f} s"
+        told = f"{self.statuses.total() + self.broken} cases, {dict(self.statuses)}"
+        return f"{told}, {self.broken} of broken HTTP, slowest {self.slowest:.2f} s"
 
 
 def fault_of(status: int, kind: str, body: bytes) -> str | None:
@@ -198,6 +201,7 @@ async def some(url: str, seed: int, count: int, verdict: Verdict) -> None:
             data = scratched(random, data)
         since = time.perf_counter()
         status = await exchanged(raw, given, data, is_broken, random, verdict, since)
+        verdict.broken += is_broken
         if is_broken or status is None or b"subscriptions/listen" in data:
             await raw.close()
             raw = await connect(url)
@@ -227,8 +231,10 @@ async def exchanged(
     except TimeoutError:
         verdict.blame(given, "no answer")
         return None
-    if not is_broken or status >= 500:
+    if not is_broken:
         verdict.judge(given, status, kind[1].decode() if kind else "", body, time.perf_counter() - since)
+    elif status >= 500:
+        verdict.blame(given, f"status {status}")
     return status
 
 
@@ -239,6 +245,7 @@ async def test_over_sockets_everything_is_answered(served: Served, long: bool) -
             tasks.start_soon(some, served.url, seed, OVER_SOCKETS[long] // clients, verdict)
     print(verdict.told())
     assert not verdict.wrong, f"{len(verdict.wrong)}:\n" + "\n".join(verdict.wrong[:8])
+    assert verdict.statuses.total() + verdict.broken == OVER_SOCKETS[long]
     assert served.process.returncode is None
     async with wire(served.url) as raw:
         await raw.send(call(served.url, "echo", {"text": "still here"}))

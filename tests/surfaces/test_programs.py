@@ -12,7 +12,6 @@ import pytest
 from clients import START_LIMIT
 
 from mcp_server import Settings, create_app
-from mcp_server.access import token
 
 from .conftest import wrapper
 from .test_registry import NUMBER, OPEN, fits
@@ -148,15 +147,9 @@ async def test_one_that_asks_tells_how_to_go_on(client: httpx.AsyncClient) -> No
     assert answered.status_code == 200, answered.text
 
 
-async def test_forgetting_results_is_for_those_who_administer(
-    client: httpx.AsyncClient, tmp_path: Path
-) -> None:
+async def test_kept_results_are_forgotten_by_whoever_may_deploy(client: httpx.AsyncClient) -> None:
     body = {"program_id": "say", "inputs": {"text": "yes"}}
     ran = [(await post(client, "/execute", body))["execution_id"] for _ in range(2)]
-    assert "admin" in (await post(client, "/cache/clear", {}, 403))["detail"]
+    assert await post(client, "/cache/clear", {}) == {"message": "Cache cleared successfully"}
     ran.append((await post(client, "/execute", body))["execution_id"])
-    owner = {"Authorization": f"Bearer {token.known(tmp_path / 'state')}"}
-    cleared = await client.post(f"{ROOT}/cache/clear", headers=owner)
-    assert (cleared.status_code, cleared.json()) == (200, {"message": "Cache cleared successfully"})
-    ran.append((await post(client, "/execute", body))["execution_id"])
-    assert ran[0] == ran[1] == ran[2] != ran[3]
+    assert ran[0] == ran[1] != ran[2]

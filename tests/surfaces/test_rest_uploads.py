@@ -79,6 +79,8 @@ WRAPPERS = {
 ''',
     "keep": TAKES
     + '''
+    restartable = True
+
     async def run_api_async(self, file: Path, fail: bool = False, wait: bool = False) -> str:
         """Tells where the file is, then ends as it is told."""
         import asyncio
@@ -304,21 +306,33 @@ async def test_files_stay_while_a_run_goes_on_and_are_gone_when_its_client_leave
     await until(lambda: gone(served.state), LIMIT)
 
 
-async def test_what_a_crash_leaves_is_swept_at_the_next_start(folder: Path, tmp_path: Path) -> None:
+async def test_what_a_crash_leaves_is_swept_at_the_next_start_and_its_run_is_over(
+    folder: Path, tmp_path: Path
+) -> None:
     began = folder / "keep" / "began"
     began.unlink(missing_ok=True)
     async with (
         serve(folder, state=tmp_path) as first,
         httpx.AsyncClient(base_url=first.url, trust_env=False, timeout=LIMIT) as client,
     ):
-        asking = asyncio.create_task(client.post("/keep/run", files={"file": b"x"}, data={"wait": "true"}))
+        sent = {"files": {"file": b"x"}, "data": {"wait": "true"}, "headers": {"Idempotency-Key": "k"}}
+        asking = asyncio.create_task(client.post("/keep/run", **sent))
         await until(anyio.Path(began).exists, LIMIT)
         first.process.send_signal(signal.SIGKILL)
         await asyncio.wait([asking], timeout=LIMIT)
         assert asking.exception()
     assert kept(tmp_path)
-    async with serve(folder, state=tmp_path):
+    async with (
+        serve(folder, state=tmp_path) as second,
+        httpx.AsyncClient(base_url=second.url, trust_env=False, timeout=LIMIT) as client,
+    ):
         assert not kept(tmp_path)
+
+        async def over() -> bool:
+            (run,) = (await client.get("/runs")).json()["runs"]
+            return (run["status"], run.get("error")) == ("failed", "interrupted")
+
+        await until(over, LIMIT)
 
 
 async def test_the_same_parameter_takes_text_base64_and_artifacts_over_mcp(

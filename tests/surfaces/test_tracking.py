@@ -285,6 +285,19 @@ async def upstream(answer: Answer) -> AsyncIterator[str]:
         yield f"http://{host}:{port}"
 
 
+async def test_what_monitors_ask_does_not_open_the_breaker(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with upstream(answer) as url, behind(tmp_path, url) as (_, http):
+        for path in ("/health/mlflow", "/mlflow/health/mlflow", "/mlflow/health/mlflow/detailed") * 4:
+            assert (await http.get(path)).status_code in (200, 503)
+        told = (await http.get("/health/status")).json()["mlflow"]["circuit_breaker"]
+        assert (told["state"], told["failure_count"]) == ("CLOSED", 0)
+
+
 async def test_credentials_and_hop_by_hop_headers_stay_here(tmp_path: Path) -> None:
     got: list[bytes] = []
 
