@@ -8,6 +8,8 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs a checkout may have any
         sys.stderr.write("mcp-server needs Python 3.11 or newer; this is %d.%d\n" % sys.version_info[:2])  # noqa: UP031
         sys.exit(2)
-    from .commands import start  # not above: older Pythons cannot read what it imports
+    from .importing import importing  # not above: older Pythons cannot read what it imports
 
+    with importing():
+        from .commands import start
     start()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..settings.bounding import Bounding
 from .pacing import Refusals
@@ -105,3 +106,10 @@ def count(counts: Counter[str], peer: str | None, change: int) -> None:
         counts[peer] += change
         if not counts[peer]:
             del counts[peer]
+
+
+def socket(connection: Connection, **given: Any) -> asyncio.Protocol:
+    """What a connection becomes that turns into a websocket, which few do."""
+    from .sockets import Socket  # imports a library that only websockets need
+
+    return Socket(connection, **given)

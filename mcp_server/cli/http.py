@@ -62,7 +62,7 @@ def configuration(app: ASGIApp, connections: Connections, root_path: str) -> uvi
         root_path=root_path,
         http=cast(type[asyncio.Protocol], partial(Connection, connections)),
         loop="asyncio" if sys.platform == "win32" else "uvloop",
-        ws="websockets-sansio",
+        ws="none",  # but `Connection` knows better
         ws_max_size=64 * 1024,  # nobody has much to say to us
         lifespan="on",
         log_config=None,

@@ -16,10 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from . import heads
-from .connections import Connections
+from .connections import Connections, socket
 from .flight import Flight
 from .shedding import BUSY, refusal, shed, skimmed
-from .sockets import Socket
 
 RATE = 64 * 1024
 """Bytes of a body that earn one more second."""
@@ -57,7 +56,7 @@ class Connection(HttpToolsProtocol):
         self._held: tuple[RequestResponseCycle, bytes] | None = None
         """The call that will be refused, and its path."""
         self._fault = (400, "This is no HTTP request.")
-        self.ws_protocol_class = cast(type[asyncio.Protocol], partial(Socket, self))
+        self.ws_protocol_class = cast(type[asyncio.Protocol], partial(socket, self))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)

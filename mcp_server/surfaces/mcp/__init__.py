@@ -16,9 +16,8 @@ from .http import StreamableHttp, routes
 from .lane import Express, Lane
 from .protocol import ProtocolServer
 from .sse import Sse
-from .stdio import serve_stdio
 
-__all__ = ["ProtocolServer", "serve_stdio", "surface"]
+__all__ = ["ProtocolServer", "surface"]
 
 
 def surface(server: Server) -> Surface:
