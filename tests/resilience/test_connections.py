@@ -13,7 +13,7 @@ from clients import Served
 from mcp_server.cli.connections import Connections
 from mcp_server.settings import Settings
 
-from .sockets import Wire, call, connect, host, modern_post, post, structured, wire
+from .sockets import Wire, call, host, modern_post, post, structured, wire
 
 pytestmark = pytest.mark.anyio
 
@@ -109,33 +109,6 @@ async def test_who_is_slow_is_closed_and_others_are_served(served: Served, kind:
     print(kind, len(seconds), max(seconds), "calls", len(taken), "p99", taken[int(len(taken) * 0.99)])
     assert max(seconds) < CLOSED
     assert min(seconds) > DEADLINE / 2
-
-
-async def test_a_stream_that_nobody_reads_is_dropped_and_others_are_served(
-    served: Served, long: bool
-) -> None:
-    over = asyncio.Event()
-    honest = asyncio.ensure_future(served_meanwhile(served.url, over))
-    async with AsyncExitStack() as stack:
-        since = time.monotonic()
-
-        async def unread() -> None:
-            raw = await connect(served.url, limit=1024)
-            stack.push_async_callback(raw.close)
-            raw.writer.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
-            await raw.send(f"GET /openapi.json HTTP/1.1\r\n{host(served.url)}\r\n".encode() * 200)
-            while True:  # a connection that was dropped refuses what is sent
-                try:
-                    raw.writer.write(b"\r\n")
-                    await raw.writer.drain()
-                except ConnectionError:
-                    return
-                await asyncio.sleep(0.2)
-
-        await asyncio.gather(*(unread() for _ in range(MANY // 4 if long else 8)))
-        taken = time.monotonic() - since
-    over.set()
-    print("unread", taken, "calls", len(await honest))
 
 
 async def test_a_long_call_is_left_alone(served: Served) -> None:
