@@ -36,9 +36,9 @@ class PipelineWrapper(Base):
             yield "x" * 2**16
             await asyncio.sleep(0)
 '''
-TOGETHER = (8, 12)
-"""How many of a kind at once: few enough that a pipeline runs them all."""
-TIMES = (1, 84)
+TOGETHER = (3, 8)
+"""How many of a kind at once. Each makes the server move 4 MB, and a pipeline runs 64 calls."""
+TIMES = (1, 125)
 WINDOW = 4096
 """Bytes that a client takes unread."""
 
