@@ -12,10 +12,11 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from mcp_server.errors import Conflict, Unavailable
 from mcp_server.models import Artifact, Caller, Fault, Question, Result, Run
@@ -219,6 +220,28 @@ async def test_runs_are_listed_page_by_page_the_newest_first(history: History) -
             break
     assert seen == [each.id for each in reversed(made) if (each.pipeline, each.status) == ("p", "done")]
     assert (await history.listed(Filter(caller="bob"))).runs == ()
+
+
+async def test_runs_of_any_number_at_once_are_all_written_with_few_different_statements(
+    history: History,
+) -> None:
+    told: set[str] = set()
+
+    def hear(*given: Any) -> None:
+        if given[2].startswith("INSERT INTO runs"):
+            told.add(given[2])
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        for number in range(1, 70):
+            made = [run(**ENDED) for _ in range(number)]
+            for each in made:
+                history.record(each)
+            page = await history.listed(Filter(), number)  # what was recorded before is written by then
+            assert {each.id for each in page.runs} == {each.id for each in made}
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+    assert 1 < len(told) <= 7, "each is kept prepared"
 
 
 async def test_a_key_begins_one_run_only_and_gives_that_one_again(history: History) -> None:

@@ -25,6 +25,8 @@ from .tables import revisions
 BUSY = 10.0
 """Seconds to wait while another server writes."""
 MIGRATIONS = Path(__file__).parent / "migrations"
+CACHE = 256
+"""KiB of the file that each of our connections holds; there are about six, and the system holds it too."""
 _MIGRATING = threading.Lock()
 """Alembic keeps what it works on in module globals: one migration at a time in a process."""
 REASONS = {
@@ -149,6 +151,7 @@ def _prepared(connection: Any, record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        f"cache_size=-{CACHE}",
     ):
         _set(connection, pragma)
 

@@ -88,6 +88,9 @@ def _beyond(
     """The newest run with which all amounts, from the newest on, are more than the limit."""
     if limit is None:
         return None
+    everything = connection.scalar(select(func.sum(amount)).select_from(owner.table))
+    if (everything or 0) <= limit:  # nearly always; to add up row by row holds as many rows in memory
+        return None
     if kind == "runs":
         each = select(owner.label("run"), amount.label("amount")).subquery()
     else:

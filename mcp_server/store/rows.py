@@ -105,10 +105,13 @@ def write_runs(connection: Connection, changes: Sequence[RunChange]) -> None:
 
 
 def _insert(connection: Connection, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-    mark = "%s" if is_postgresql(connection) else "?"
-    for start in range(0, len(rows), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        connection.exec_driver_sql(insertion(columns, len(some), mark), tuple(chain.from_iterable(some)))
+    """In powers of two: the driver keeps each statement prepared, of every length they would be 5 MB."""
+    mark, start = "%s" if is_postgresql(connection) else "?", 0
+    while left := len(rows) - start:
+        size = min(AT_ONCE, 1 << left.bit_length() - 1)
+        some = chain.from_iterable(rows[start : start + size])
+        connection.exec_driver_sql(insertion(columns, size, mark), tuple(some))
+        start += size
 
 
 def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:

@@ -198,4 +198,4 @@ async def test_sessions_that_come_and_go_leave_nothing(folder: Path, long: bool)
             return descriptors(served) <= files
 
         await until(closed)
-        assert grown < (8 if long else 4) * MEGABYTE
+        assert grown < (1 if long else 2) * MEGABYTE
