@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-HOLD = 0.05
+HOLD = 0.06
 """Seconds a refusal waits."""
 CROWD = 200
 """From so many on they wait longer."""
@@ -21,7 +21,7 @@ class Refusals:
 
     A refusal costs less than a call, but clients that do not wait before they try again would get so many
     that nothing is left for the calls. What a connection sends is not read before it got its refusal, so it
-    gets twenty a second at most, or thirteen in a crowd.
+    gets seventeen a second at most, or thirteen in a crowd.
     """
 
     def __init__(self) -> None:

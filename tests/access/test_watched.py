@@ -25,6 +25,26 @@ pytestmark = pytest.mark.anyio
 LIMIT = 90.0
 CANARIES = [f"canary{number:02}{os.urandom(9).hex()}" for number in range(30)]
 """Secrets of every kind; whoever finds one of them in what the server says has found a leak."""
+SHOWING = (
+    *(
+        "/status",
+        "/status/failing1",
+        "/health",
+        "/health/status",
+        "/metrics",
+        "/ready",
+        "/runs",
+        "/mcp/tools",
+    ),
+    *(
+        "/openapi.json",
+        "/v1/models",
+        "/models/production",
+        "/pipelines/failing1/statistics",
+        "/draw/failing1",
+    ),
+)
+"""What tells of everything."""
 WEBHOOK = "whsec_" + base64.b64encode(CANARIES[0].encode()).decode()
 VARIABLES = {f"CANARY_{number}": CANARIES[number] for number in range(1, 9)}
 FAILING = '''
@@ -180,14 +200,18 @@ async def test_thirty_secrets_are_in_nothing_that_is_said_after_failures_of_ever
             )
         for number in range(24, 28):
             await ask("POST", "/mcp", content=f'{{"jsonrpc": "2.0", "id": 1, "{CANARIES[number]}": '.encode())
-        for path in ("/status", "/health", "/health/status", "/metrics", "/ready", "/runs", "/openapi.json"):
+        for path in SHOWING:
             await ask("GET", path)
+        for run in (await http.get("/runs")).json()["runs"]:
+            await ask("GET", f"/runs/{run['run_id']}")
     shown = command("audit", "list", served.folder, "--state", served.state, "--limit", 1000, "--json")
     store = f"postgresql+psycopg://user:{CANARIES[28]}@127.0.0.1:1/none"
     failed = command("audit", "verify", served.folder, env={**os.environ, "MCP_SERVER_STORE": store})
     bad = command("run", served.folder, "--webhook-secret", CANARIES[29])
     assert failed.returncode == bad.returncode == 2
     said += [shown.stdout, shown.stderr, failed.stdout, failed.stderr, bad.stdout, bad.stderr]
+    files = [each for each in served.state.rglob("*") if each.is_file()]
+    said += [each.read_bytes().decode("latin-1") for each in files]  # rows, and copies of sources
     said += [served.log.read_text(), key if key in served.log.read_text() else ""]
     found = {canary for canary in (*CANARIES, WEBHOOK, key) if any(canary in text for text in said)}
     echoed = set(CANARIES[20:24])  # the names of unknown arguments are told to whoever sent them

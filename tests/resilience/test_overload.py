@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from clients import Served, loaded, serve
 
+from mcp_server.cli.pacing import HOLD
+
 from .sockets import call, wire
 
 pytestmark = pytest.mark.anyio
@@ -27,8 +29,9 @@ AT_ONCE = 32
 PHASE = (2, 15)
 """Seconds of each measurement."""
 ROUNDS = (1, 3)
-REFUSALS = 1 / 0.05
-"""Refusals that a connection may get in a second."""
+LEAST = 0.4
+"""What the short form wants in place of four fifths. On a busy machine a server may get a quarter of a
+core, of which refusals take more, and leave 0.6. Those that are given at once leave 0.2 to 0.36."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,12 @@ async def test_five_times_the_load_leaves_four_fifths_of_the_good_answers(
                 print(f"{form}: {by_clock:.2f} of the peak, {by_cpu:.2f} by CPU, p99 {seen.worst:.3f} s")
                 shares.setdefault(form, []).append(by_clock if long else by_cpu)
                 waits.setdefault(form, []).append(seen.worst)
-                assert 0 < seen.refused < 1.1 * REFUSALS * clients
+                assert 0 < seen.refused < 1.1 * clients / HOLD
         since = time.monotonic()
         async with wire(served.url) as raw:
             await raw.send(call(served.url, "echo", {"text": "hi"}))
             assert (await raw.answer())[0] == 200
         assert time.monotonic() - since < 2
     for form in shares:
-        assert statistics.median(shares[form]) > (0.8 if long else 0.6), form
+        assert statistics.median(shares[form]) > (0.8 if long else LEAST), form
         assert statistics.median(waits[form]) < (0.1 if long else 2), form
