@@ -222,14 +222,16 @@ def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send
             given = message.get("headers", ())
             names = dict(given)
             headers = [each for each in given if each[0] != REQUEST_ID] if REQUEST_ID in names else [*given]
-            headers += (
-                (REQUEST_ID, identity.encode()),
-                (b"x-processing-time-ms", b"%d" % round(1000 * (time.perf_counter() - since))),
-                NOSNIFF,
-            )
+            headers += labels(identity, time.perf_counter() - since)
             if b"cache-control" not in names:
                 headers.append(NO_STORE)
             message = {**message, "headers": headers}
         await send(message)
 
     return label
+
+
+def labels(identity: str, seconds: float) -> tuple[tuple[bytes, bytes], ...]:
+    """What every response says: the id of its request, and how long it took to begin."""
+    taken = b"%d" % round(1000 * seconds)
+    return (REQUEST_ID, identity.encode()), (b"x-processing-time-ms", taken), NOSNIFF

@@ -103,6 +103,11 @@ class Access:
         """True if a call needs a credential."""
         return not (self.local or self._insecure) or any(each.active for each in self.authenticators)
 
+    def judging(self) -> object:
+        """What callers without a key are judged by: another object whenever that changes, None as long as it
+        is not known."""
+        return self.keyring.known
+
     def allowed(self, scopes: Collection[str]) -> frozenset[str]:
         """What these scopes let their holder do here. Raises `Invalid` for a word that is no scope."""
         return granted(scopes) - self._without

@@ -97,6 +97,11 @@ class Keyring:
         return self._assumed if self._known is None else bool(self._known)
 
     @property
+    def known(self) -> object:
+        """The keys as they were read last; another object once they changed, None before."""
+        return self._known
+
+    @property
     def is_known(self) -> bool:
         """False while there may be keys that were not read yet."""
         return self._known is not None or not self._assumed

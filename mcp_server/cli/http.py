@@ -25,8 +25,8 @@ from ..proxies import Trusted
 from ..settings import Settings
 from . import banner, garbage
 from .connections import Connections
+from .direct import Direct
 from .leaving import end_within
-from .protocol import Connection
 
 PATIENCE = 8.0
 """Seconds to wait for pipelines that still load before the tools are printed."""
@@ -60,7 +60,7 @@ def configuration(app: ASGIApp, connections: Connections, root_path: str) -> uvi
     return uvicorn.Config(
         app,
         root_path=root_path,
-        http=cast(type[asyncio.Protocol], partial(Connection, connections)),
+        http=cast(type[asyncio.Protocol], partial(Direct, connections)),
         loop="asyncio" if sys.platform == "win32" else "uvloop",
         ws="none",  # but `Connection` knows better
         ws_max_size=64 * 1024,  # nobody has much to say to us

@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from ..limits.deadlines import Deadline
+from ..limits.deadlines import Deadline, Deadlines
 from ..limits.slots import Slots
 from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
+from .ongoing import Ongoing, Tell
 
 Outcome = Manifest | Problem
 Report = Callable[[str, Outcome], None]
@@ -50,6 +51,10 @@ class Generation(Protocol):
 
         What is loaded again is loaded from where `locate` says that its source lies then.
         """
+        ...
+
+    def begin(self, run: Run, emit: Emit, tell: Tell, deadlines: Deadlines, slots: Slots) -> Ongoing | None:
+        """As `Runner.begin`; its turn has come."""
         ...
 
     async def run(self, run: Run, emit: Emit, clock: Deadline, slots: Slots) -> Result:
@@ -91,6 +96,14 @@ class Workshop(Protocol):
 
 class Runner(Protocol):
     """What can run a call."""
+
+    def begin(self, run: Run, emit: Emit, tell: Tell) -> Ongoing | None:
+        """Begin a run that holds its slot if nothing has to be waited for; else None, and nothing began.
+
+        Told once is the result, whatever the pipeline does; or what `emit` raised. Stopping it, which tells
+        nobody, gives the slot back.
+        """
+        ...
 
     def run(self, run: Run, emit: Emit) -> Awaitable[Result]:
         """See `Engine.run`."""

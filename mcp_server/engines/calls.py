@@ -98,7 +98,7 @@ class Call:
                 inquiry.answered(answers)
             resolve(question, answers)
 
-    def stop(self) -> None:
+    def stop(self, *, late: bool = False) -> None:
         """Ask the work to stop; returns at once. The result is then an error, whenever it comes."""
         self._context.stop()
         for question, _ in list(self._questions.values()):

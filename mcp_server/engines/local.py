@@ -9,21 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from ..errors import Broken
-from ..limits.deadlines import Deadline
-from ..models import Emit, Event, Group, Limits, Manifest, Member, Problem, Question, Result, Run
+from ..models import Event, Group, Limits, Manifest, Member, Problem, Run
 from ..pipelines import Pipeline, haystack, load
 from ..pipelines.hastening import hasten
 from ..settings import Settings
 from ..telemetry.spans import spans
 from .calls import Call, explain
 from .confinement.hints import hinted
+from .ongoing import Ongoing
 from .places import Place, PlacesGeneration
 from .threads import Threads
 
@@ -122,22 +120,10 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
         self._bench = bench
         self._loading = asyncio.create_task(self._load())
 
-    async def attempt(self, place: LocalPlace, run: Run, emit: Emit, clock: Deadline) -> Result:
-        """Run on the loop or in a thread; events arrive in order, then the result."""
-        if place.manifest is None and (broken := await self.ready(place)):
-            return broken
-        news = News(asyncio.get_running_loop())
-        call = self._bench.start(place.pipeline, run, news.tell)
-        call.when_ended(news.put)
-        try:
-            while not isinstance(item := await news.next(), Result):
-                answers = await emit(item)
-                if isinstance(item, Question):
-                    call.answer(item.number, answers or {})
-        except BaseException:  # cancelled, or out of time: the work must not go on
-            call.stop()
-            raise
-        return item
+    def launch(self, place: LocalPlace, run: Run, ongoing: Ongoing) -> None:
+        """Run on the loop or in a thread."""
+        ongoing.work = call = self._bench.start(place.pipeline, run, ongoing.say)
+        call.when_ended(ongoing.put)
 
     async def answers(self) -> bool:
         """Nothing is between: who asks is answered."""
@@ -161,33 +147,3 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
             if not isinstance(loaded, Problem):
                 place.pipeline = loaded
             self.settle(place, loaded if isinstance(loaded, Problem) else loaded.manifest)
-
-
-class News:
-    """What comes of one call, in order: events from any thread, then the result."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._home = threading.get_ident()
-        self._items: deque[Event | Result] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-
-    def tell(self, event: Event) -> None:
-        """Put an event from any thread. What the loop's own tells must not come after the result."""
-        if threading.get_ident() == self._home:
-            self.put(event)
-        else:
-            self._loop.call_soon_threadsafe(self.put, event)
-
-    def put(self, item: Event | Result) -> None:
-        """Add an item, on the loop."""
-        self._items.append(item)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def next(self) -> Event | Result:
-        """The oldest item, once there is one; one waits at a time."""
-        while not self._items:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        return self._items.popleft()

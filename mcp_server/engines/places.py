@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Generic, TypeVar
 
 from ..content import failure
-from ..limits.deadlines import Deadline
-from ..limits.slots import Slots
-from ..models import Emit, Group, Manifest, Member, Problem, Result, Run
+from ..limits.deadlines import Deadline, Deadlines
+from ..limits.slots import Slots, Turn
+from ..models import Answers, Emit, Event, Group, Manifest, Member, Problem, Question, Result, Run
 from . import Locate, Outcome, Report, stays
+from .ongoing import Ongoing, Tell
 
 
 class Place:
@@ -98,12 +100,31 @@ class PlacesGeneration(ABC, Generic[P]):
         if self._report is not None and not place.released:
             self._report(place.name, outcome)
 
+    def begin(self, run: Run, emit: Emit, tell: Tell, deadlines: Deadlines, slots: Slots) -> Ongoing | None:
+        """See `Generation.begin`."""
+        place = self.places[run.pipeline]
+        if not self.is_ready(place):
+            return None
+        turn = slots.turn(run, place.member.options, place.manifest)
+        ongoing = Holding(run, emit, tell, place, turn, deadlines)
+        self.launch(place, run, ongoing)
+        return ongoing
+
     async def run(self, run: Run, emit: Emit, clock: Deadline, slots: Slots) -> Result:
         """See `Generation.run`."""
         place = self.places[run.pipeline]
         with place:
             async with slots.turn(run, place.member.options, place.manifest) as turn:
-                return await self.attempt(place, run, turn.lending(emit), clock)
+                if not self.is_ready(place) and (broken := await self.ready(place)):
+                    return broken
+                ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+                ongoing = Ongoing(turn.lending(emit), partial(settle, ended))
+                self.launch(place, run, ongoing)
+                try:
+                    return await ended
+                except BaseException:  # cancelled, or out of time: the work must not go on
+                    ongoing.stop(late=clock.passed)
+                    raise
 
     async def release(self, name: str) -> None:
         """See `Generation.release`."""
@@ -121,6 +142,10 @@ class PlacesGeneration(ABC, Generic[P]):
             await place.idle()
         await self.end()
 
+    def is_ready(self, place: P) -> bool:
+        """True if it can be launched."""
+        return place.manifest is not None
+
     async def ready(self, place: P) -> Result | None:
         """Wait until its loading has ended; a failure if it does not serve."""
         if not place.known.is_set():
@@ -130,8 +155,8 @@ class PlacesGeneration(ABC, Generic[P]):
         return None
 
     @abstractmethod
-    async def attempt(self, place: P, run: Run, emit: Emit, clock: Deadline) -> Result:
-        """Run it once it is ready; cancelling stops the work."""
+    def launch(self, place: P, run: Run, ongoing: Ongoing) -> None:
+        """Begin the work of a run, once the place is ready; `ongoing` hears of it."""
 
     @abstractmethod
     async def let_go(self, place: P) -> None:
@@ -140,3 +165,65 @@ class PlacesGeneration(ABC, Generic[P]):
     @abstractmethod
     async def end(self) -> None:
         """Close everything, which is idle."""
+
+
+class Holding(Ongoing):
+    """A run that holds its slot until it is over, and keeps its deadline itself."""
+
+    def __init__(
+        self, run: Run, emit: Emit, tell: Tell, place: Place, turn: Turn, deadlines: Deadlines
+    ) -> None:
+        super().__init__(self._aloud, tell)
+        self._run = run
+        self._hears = emit
+        self._place = place
+        self._turn = turn
+        self._deadlines = deadlines
+        self._clock = deadlines.start(run.timeout, self._expire)
+        place.__enter__()
+
+    async def _aloud(self, event: Event) -> Answers | None:
+        return await patient(self._turn.lending(self._hears), self._clock)(event)
+
+    def _expire(self) -> None:
+        self.stop(late=True)
+        self._tell(overdue(self._run))
+
+    def _leave(self) -> None:
+        super()._leave()
+        self._deadlines.drop(self._clock)
+        self._turn.leave()
+        self._place.__exit__()
+
+
+def patient(emit: Emit, clock: Deadline) -> Emit:
+    """An `emit` that stops the clock while a question waits for its answer."""
+    loop = asyncio.get_running_loop()
+
+    async def wait(event: Event) -> Answers | None:
+        if not isinstance(event, Question):
+            return await emit(event)
+        deadline, since = clock.when, loop.time()
+        clock.when = None
+        try:
+            return await emit(event)
+        finally:
+            if deadline is not None:
+                clock.when = deadline + loop.time() - since
+
+    return wait
+
+
+def overdue(run: Run) -> Result:
+    """What becomes of a run that is out of time."""
+    return failure(f"The run took longer than its timeout of {run.timeout:g} s and was stopped.")
+
+
+def settle(ended: asyncio.Future[Result], told: Result | BaseException) -> None:
+    """Wake who waits for the end."""
+    if ended.done():
+        return
+    if isinstance(told, Result):
+        ended.set_result(told)
+    else:
+        ended.set_exception(told)

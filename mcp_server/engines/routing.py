@@ -8,36 +8,19 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from ..content import failure
 from ..errors import NotFound
-from ..limits.deadlines import Deadline, Deadlines
+from ..limits.deadlines import Deadlines
 from ..limits.slots import Slots
-from ..models import Answers, Emit, Event, Group, Question, Result, Run
+from ..models import Emit, Group, Result, Run
 from ..settings import Settings
 from . import Generation, Locate, Report, Workshop, stays
+from .ongoing import Ongoing, Tell
+from .places import overdue, patient
 
 Key = tuple[str, str]
 """A pipeline's name and its source's digest."""
 LINGER = 1.0
 """Seconds that what was displaced still takes runs: time for a call that has chosen it to begin."""
-
-
-def patient(emit: Emit, clock: Deadline) -> Emit:
-    """An `emit` that stops the clock while a question waits for its answer."""
-    loop = asyncio.get_running_loop()
-
-    async def wait(event: Event) -> Answers | None:
-        if not isinstance(event, Question):
-            return await emit(event)
-        deadline, since = clock.when, loop.time()
-        clock.when = None
-        try:
-            return await emit(event)
-        finally:
-            if deadline is not None:
-                clock.when = deadline + loop.time() - since
-
-    return wait
 
 
 class RoutingEngine:
@@ -122,6 +105,13 @@ class RoutingEngine:
         told = await asyncio.gather(*map(answers, generations.values()))
         return dict(zip(generations, told, strict=True))
 
+    def begin(self, run: Run, emit: Emit, tell: Tell) -> Ongoing | None:
+        """Begin a run if nothing has to be waited for; see `Runner.begin`."""
+        generation = self._routes.get((run.pipeline, run.digest))
+        if generation is None or not self.slots.holds(run):
+            return None
+        return generation.begin(run, emit, tell, self._deadlines, self.slots)
+
     async def run(self, run: Run, emit: Emit) -> Result:
         """Run within the deadline; see `Engine.run`."""
         generation = self._routes.get((run.pipeline, run.digest))
@@ -136,7 +126,7 @@ class RoutingEngine:
         except asyncio.CancelledError:
             if not clock.passed or task.uncancel() > cancelling:  # or somebody else cancelled it, too
                 raise
-            return failure(f"The run took longer than its timeout of {run.timeout:g} s and was stopped.")
+            return overdue(run)
         finally:
             self._deadlines.drop(clock)
 

@@ -63,6 +63,11 @@ class Slots:
         if place := self._reserved.pop(run.id, None):
             self._leave(place)
 
+    def holds(self, run: Run) -> bool:
+        """True if this run may begin at once, with the slot that was reserved for it."""
+        place = self._reserved.get(run.id)
+        return place is not None and place.is_granted
+
     def turn(self, run: Run, options: Options, manifest: Manifest | None) -> Turn:
         """To be entered with `async with`: waits for a slot, and holds it until the block ends.
 
@@ -153,6 +158,10 @@ class Turn:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Let another call have the slot."""
         self._slots.leave(self.place)
 
     def lending(self, emit: Emit) -> Emit:

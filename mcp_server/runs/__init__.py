@@ -3,8 +3,10 @@
 __init__    Runs: begin, call, find, repeat, stop
 admission   whether a call begins a run
 live        a run that goes on in this process
+lasting     how such a run is made durable
 batches     one pipeline, many inputs
 making      a run before it begins
+readying    what is known of plain calls before
 recorder    what a run tells of its components while it goes, kept
 steps       runs whose components are recorded: gone on with, forked, rewound, shown
 past        what runs were: read from history, as callers may see it
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap, OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -38,14 +40,16 @@ from .admission import Admission
 from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
+from .lasting import commit, let_last
 from .leaving import leave, make_room
 from .live import Live, ignore, parked, unsealed
 from .making import bounded, check, made
 from .past import Past
+from .readying import Ready, readied
 from .recorder import Recorder, Work, recorder_of
 from .uploads import Supplied, Uploads
 
-__all__ = ["Live", "Runs", "ignore", "new_id"]
+__all__ = ["Live", "Ready", "Runs", "ignore", "new_id"]
 
 KEPT = 1000  # ended runs that are remembered because somebody was given their id
 
@@ -119,6 +123,20 @@ class Runs:
         begun = self._begun(entry, run, recording, recorder, listener or ignore, lasts=lasts)
         return await (asyncio.shield(begun) if lasts else begun)  # what was committed begins, whoever leaves
 
+    def ready(self, entry: Serving) -> Ready:
+        """What plain calls of this pipeline need, as long as the present snapshot lasts."""
+        return readied(entry, self._catalog.snapshot, self._settings, self._history)
+
+    def begin(self, caller: Caller, ready: Ready, inputs: Json, client: Client, listener: Emit) -> Live:
+        """Begin a plain call for which nothing has to be waited for but room; raises as `start`."""
+        entry = ready.entry
+        check(caller, "call", entry.name)
+        entry.check(inputs)
+        run = made(entry.version, caller, inputs, ready.timeout, self._ids.new(), client=client)
+        self._admission.admit(entry, run)
+        (live := self._begin(run, self.engine.run, ready.recording, None)).listener = listener
+        return live
+
     async def _begun(
         self, entry: Serving, run: Run, to: Recording, recorder: Recorder | None, hear: Emit, *, lasts: bool
     ) -> Live:
@@ -162,7 +180,7 @@ class Runs:
         """
         try:
             question = await live.patiently(within)
-            if question is None and not live.run.ended and not await self._lasts(live):
+            if question is None and not live.run.ended and not await let_last(live, self._history):
                 question = await live.next()
         except asyncio.CancelledError:
             if not live.lasting:
@@ -173,28 +191,8 @@ class Runs:
             live.listener = ignore
             make_room(self.going(), live.run.pipeline, max(1, self._settings.threads // 2))
             with suppress(Unavailable):  # a store that fails breaks no call; its status says so
-                await self._commit(live)
+                await commit(live, self._history)
         return question
-
-    async def _lasts(self, live: Live) -> bool:
-        """Let a run go on without its caller, durably; false if the store does not work."""
-        if live.lasting:
-            return True
-        live.shared = True  # from here on its end is committed, and that comes after this
-        try:
-            await self._commit(live)
-        except Unavailable:
-            return False
-        live.lasting = True
-        return True
-
-    async def _commit(self, live: Live) -> None:
-        """Make a run durable that goes on, with what its components did so far."""
-        if live.recorder is not None and not live.ending:
-            live.run = live.run.model_copy(update={"continues": live.recorder.continues})
-            self._history.record(live.run, live.recording)
-            live.recorder.keep(live.run)
-        await self._history.commit(live.run, live.recording)
 
     async def cancel(self, caller: Caller, identity: str) -> Run:
         """Stop a run, and wait until it has ended; one that has ended stays as it is.
@@ -251,8 +249,9 @@ class Runs:
         return list(self._going.values())
 
     def _begin(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
+        begin = self.engine.begin if recorder is None and work == self.engine.run else None
         work = recorder.around(work) if recorder else work
-        live = Live(run, work, self._seal, self._settings.answer_timeout, self._turned)
+        live = Live(run, work, self._seal, self._settings.answer_timeout, self._turned, begin)
         live.recording, live.recorder, live.noticed = recording, recorder, self.noticed
         self._going[run.id] = live
         live.when_ended(self._ended)
@@ -274,15 +273,17 @@ class Runs:
         live.lasting = not known.cached
         return live
 
-    async def _seal(self, live: Live, run: Run) -> Run:
+    def _seal(self, live: Live, run: Run) -> Run | Awaitable[Run]:
         """Record the end. It is durable before anyone hears of it if the id of the run is known."""
         run = run.model_copy(update=live.recorder.told()) if live.recorder else run
         kept = self.artifacts.keep(run)
         if not live.shared:
             self._history.record(run, live.recording)
-            return kept
+        return self._committed(run, live.recording, kept) if live.shared else kept
+
+    async def _committed(self, run: Run, recording: Recording, kept: Run) -> Run:
         with suppress(Unavailable):  # a store that fails breaks no call; its status says so
-            await self._history.commit(run, live.recording)
+            await self._history.commit(run, recording)
         return kept
 
     def _ended(self, live: Live) -> None:

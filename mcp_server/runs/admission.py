@@ -36,15 +36,13 @@ class Admission:
 
         It is durable then if it lasts. Raises `Overloaded`, `Conflict` for its key, and `Unavailable`.
         """
-        self._breakers.check(run)
         lasts = detached or run.key is not None
+        self._breakers.check(run)
         if not lasts and run.parent is None and run.verb == "call" and (kept := self._cache.find(entry, run)):
             self._history.hit(run.pipeline, run.version)
             self._count(run.pipeline)
             return kept
-        manifest = entry.version.manifest
-        if manifest is None or manifest.kind != "steps" or run.verb != "call":  # each step takes its own turn
-            self._slots.reserve(run, entry.options, manifest)
+        self._reserve(entry, run)
         known = run
         try:
             known = await self._claimed(run, recording) if lasts else None
@@ -52,6 +50,16 @@ class Admission:
             if known is not None:
                 self.leave(run)
         return known
+
+    def admit(self, entry: Serving, run: Run) -> None:
+        """Let this run begin. Raises `Overloaded`, and `Unavailable` for one that only fails."""
+        self._breakers.check(run)
+        self._reserve(entry, run)
+
+    def _reserve(self, entry: Serving, run: Run) -> None:
+        manifest = entry.version.manifest
+        if manifest is None or manifest.kind != "steps" or run.verb != "call":  # each step takes its own turn
+            self._slots.reserve(run, entry.options, manifest)
 
     async def _claimed(self, run: Run, recording: Recording) -> Run | None:
         if run.key is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -10,6 +11,7 @@ import anyio
 import orjson
 
 from ..content import failure
+from ..engines.ongoing import Ongoing, Tell
 from ..errors import Conflict, ServerError
 from ..models import Answers, Emit, Event, Json, Notice, Progress, Question, Recording, Result, Run, RunStatus
 from ..store import INTERRUPTED
@@ -22,9 +24,14 @@ ERROR = 500
 
 CANCELLED = "The run was cancelled."
 STOPPED = "The server stopped before this run ended."
+LOST = "What the run said could not be told."
 
-Seal = Callable[["Live", Run], Awaitable[Run]]
+log = logging.getLogger(__name__)
+
+Seal = Callable[["Live", Run], Run | Awaitable[Run]]
 """Writes down how a run has ended, before anybody hears of it; gives what is to be remembered."""
+Begin = Callable[[Run, Emit, Tell], Ongoing | None]
+"""Begins the work at once if it can; `Runner.begin` is one."""
 
 
 class Parked(Exception):
@@ -34,8 +41,19 @@ class Parked(Exception):
 class Live:
     """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer."""
 
-    def __init__(self, run: Run, work: Work, seal: Seal, patience: float, turned: Watch) -> None:
-        """`patience` is how many seconds a question waits; `turned` hears when that begins and ends."""
+    def __init__(
+        self,
+        run: Run,
+        work: Work,
+        seal: Seal,
+        patience: float,
+        turned: Watch,
+        begin: Begin | None = None,
+    ) -> None:
+        """`patience` is how many seconds a question waits; `turned` hears when that begins and ends.
+
+        With `begin` the work needs no task if it can begin at once.
+        """
         self.run = run
         self.question: Question | None = None
         self.progress: Progress | None = None
@@ -68,7 +86,11 @@ class Live:
         """While somebody waits for what comes next."""
         self._told: list[Callable[[Live], None]] = []
         self._began = self._is_over = self._is_stopped = False
-        self._task = asyncio.create_task(self._go(work, seal))
+        self._seal = seal
+        self._task: asyncio.Task[None] | None = None
+        self._ongoing = begin(run, self._hear, self._tell) if begin else None
+        if self._ongoing is None:
+            self._task = asyncio.create_task(self._go(work))
 
     @property
     def trail(self) -> Trail:
@@ -143,13 +165,19 @@ class Live:
 
     async def end(self) -> None:
         """Wait for the end. Cancelling this wait stops nothing."""
-        await asyncio.wait([self._task])
+        if not self._is_over:
+            over = asyncio.get_running_loop().create_future()
+            self._told.append(lambda _: None if over.done() else over.set_result(None))
+            await over
 
     def cancel(self) -> None:
         """Stop the work; nothing happens if it has ended. Nobody hears of it any more."""
         self.listener = ignore
         self._is_stopped = True
-        if self._began and not self.ending:  # before that, its work never begins
+        if self._ongoing is not None:
+            self._ongoing.stop()
+            self._finish(self._stopped())
+        elif self._task is not None and self._began and not self.ending:  # before, its work never begins
             self._task.cancel()
 
     def interrupt(self) -> None:
@@ -167,16 +195,45 @@ class Live:
             tell(self)
         self._told.clear()
 
-    async def _go(self, work: Work, seal: Seal) -> None:
+    def _tell(self, told: Result | BaseException) -> None:
+        """The work has ended."""
+        if isinstance(told, Result):
+            self._finish(self._ended(told))
+        elif isinstance(told, asyncio.CancelledError):
+            self._finish(self._stopped())
+        else:
+            if not isinstance(told, ServerError):
+                log.error("run %s could not be heard", self.run.id, exc_info=told)
+            self._finish(self._end("failed", failure(str(told) if isinstance(told, ServerError) else LOST)))
+
+    def _finish(self, ended: Run | None) -> None:
+        self._ongoing = None
+        sealed = self._seal(self, ended) if ended is not None else self.run
+        if isinstance(sealed, Run):
+            self.run = sealed
+            self._over()
+        else:
+            self._task = asyncio.create_task(self._sealed(sealed, ended))
+
+    async def _sealed(self, sealed: Awaitable[Run], ended: Run | None) -> None:
+        try:
+            self.run = await sealed
+        except BaseException:
+            self.run = ended or self.run
+            raise
+        finally:
+            self._over()
+
+    async def _go(self, work: Work) -> None:
         self._began = True
+        ended = None
         try:
             ended = await self._worked(work)
             if ended is not None:
-                try:
-                    ended = await seal(self, ended)
-                finally:
-                    self.run = ended
+                sealed = self._seal(self, ended)
+                ended = sealed if isinstance(sealed, Run) else await sealed
         finally:
+            self.run = ended or self.run
             self._over()
 
     async def _worked(self, work: Work) -> Run | None:
@@ -188,13 +245,20 @@ class Live:
         except Parked:
             return None
         except asyncio.CancelledError:
-            if self._interrupted and self.run.continues and self.question is None:
-                return None  # another server goes on with it
-            if self._interrupted:
-                return self._end("failed", failure(STOPPED))
-            return self._end("cancelled", failure(CANCELLED))
+            return self._stopped()
         except ServerError as error:  # undeployed since it was found
             return self._end("failed", failure(str(error)))
+        return self._ended(result)
+
+    def _stopped(self) -> Run | None:
+        """The run as it is when it was stopped; None if another server goes on with it."""
+        if not self._interrupted:
+            return self._end("cancelled", failure(CANCELLED))
+        if self.run.continues and self.question is None:
+            return None
+        return self._end("failed", failure(STOPPED))
+
+    def _ended(self, result: Result) -> Run:
         return self._end("failed" if result.is_error else "done", result)
 
     def _end(self, status: RunStatus, result: Result) -> Run:

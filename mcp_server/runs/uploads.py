@@ -15,6 +15,7 @@ from anyio import to_thread
 
 from ..artifacts import Part
 from ..engines import Runner
+from ..engines.ongoing import Ongoing, Tell
 from ..errors import NotFound, Unavailable
 from ..models import Caller, Emit, Json, Result, Run, Upload
 
@@ -90,6 +91,10 @@ class Supplied:
         self._engine = engine
         self._uploads = uploads
         self._read = read
+
+    def begin(self, run: Run, emit: Emit, tell: Tell) -> Ongoing | None:
+        """See `Runner.begin`."""
+        return None if may_hold(run.inputs) else self._engine.begin(run, emit, tell)
 
     def run(self, run: Run, emit: Emit) -> Awaitable[Result]:
         """See `Engine.run`."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..catalog import Catalog
 from ..content import render
 from ..engines import Runner
+from ..engines.ongoing import Ongoing, Tell
 from ..models import Answers, Emit, Event, Json, Question, Response, Result, Run
 from ..store.tree import Walk
 from . import Choice, Stepwise, Wish
@@ -28,6 +29,12 @@ class Conductor:
         self._catalog = catalog
         self._engine = engine
         self._stepwise = stepwise
+
+    def begin(self, run: Run, emit: Emit, tell: Tell) -> Ongoing | None:
+        """See `Runner.begin`."""
+        if run.verb == "call" and self._goes_in_steps(run.pipeline):
+            return None
+        return self._engine.begin(run, emit, tell)
 
     def run(self, run: Run, emit: Emit) -> Awaitable[Result]:
         """See `Engine.run`. The run that lasts is another one, whose id the result tells."""

@@ -14,9 +14,9 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from ...content import failure
-from ...limits.deadlines import Deadline
-from ...models import Emit, Group, Member, Problem, Result, Run, Walls
+from ...models import Group, Member, Problem, Run, Walls
 from .. import Outcome
+from ..ongoing import Ongoing
 from ..places import Place, PlacesGeneration
 from .host import Host
 from .launcher import Launcher
@@ -75,17 +75,22 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
         """Which process holds which pipeline now."""
         return {name: place.host.pid for name, place in self.places.items()}
 
-    async def attempt(self, place: HostPlace, run: Run, emit: Emit, clock: Deadline) -> Result:
+    def launch(self, place: HostPlace, run: Run, ongoing: Ongoing, *, again: bool = True) -> None:
         """Run in its host; a lost call of a read-only idempotent pipeline is run once more."""
-        for again in (True, False):
-            if place.manifest is None and (broken := await self.ready(place)):
-                return broken
-            try:
-                return await place.host.run(run, emit, clock, self._retire)
-            except HostDied as death:
-                if not (again and place.replayable):
-                    return failure(lost(place, death))
-        raise AssertionError
+
+        def died(death: HostDied) -> None:
+            if again and place.replayable and not ongoing.over:
+                self._later(self._once_more(place, run, ongoing))
+            else:
+                ongoing.put(failure(lost(place, death)))
+
+        ongoing.work = place.host.begin(run, ongoing, died)
+
+    async def _once_more(self, place: HostPlace, run: Run, ongoing: Ongoing) -> None:
+        if broken := await self.ready(place):
+            ongoing.put(broken)
+        elif not ongoing.over:
+            self.launch(place, run, ongoing, again=False)
 
     async def answers(self) -> bool:
         """Every host that is up sends a frame back; see `Generation.answers`."""
@@ -113,7 +118,7 @@ class HostsGeneration(PlacesGeneration[HostPlace]):
         chosen = [place for place in places if not place.released]
         if not chosen or self._closing:
             return
-        host = Host(self._launcher, self._host_ended)
+        host = Host(self._launcher, self._host_ended, self._retire)
         self._hosts.add(host)
         for place in chosen:
             place.host, place.outcome = host, None

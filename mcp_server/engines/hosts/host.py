@@ -5,26 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import count
 
 import orjson
 from pydantic import TypeAdapter
 
-from ...limits.deadlines import Deadline
 from ...models import (
     Answers,
-    Emit,
     Event,
     Manifest,
     Member,
     Problem,
-    Question,
-    Result,
     Run,
     Walls,
 )
 from .. import Outcome
+from ..ongoing import Ongoing
 from .frames import Bytes, Kind, pack_run, unpack_result
 from .launcher import Launcher, Process
 from .meter import watch
@@ -50,11 +47,13 @@ Stuck = Callable[["Host", str], None]
 
 
 class Host:
-    """One worker process. `ended` is called once with the host when its process is gone."""
+    """One worker process. `ended` is called once with the host when its process is gone; `stuck` is told of
+    work that goes on though it was to stop."""
 
-    def __init__(self, launcher: Launcher, ended: Callable[[Host], None]) -> None:
+    def __init__(self, launcher: Launcher, ended: Callable[[Host], None], stuck: Stuck) -> None:
         self._launcher = launcher
         self._ended = ended
+        self._stuck = stuck
         self._wire = Wire(self._receive, self._lost, launcher.limits.result + SLACK)
         self._numbers = count(1)
         self._calls: dict[int, Pending] = {}
@@ -119,41 +118,29 @@ class Host:
             if self.alive:
                 self.loading = None
 
-    async def run(self, run: Run, emit: Emit, clock: Deadline, stuck: Stuck) -> Result:
-        """Run a loaded pipeline to the end. Raises `HostDied`.
-
-        Cancelling stops the work; if it goes on all the same, `stuck` is told.
-        """
+    def begin(self, run: Run, ongoing: Ongoing, died: Callable[[HostDied], None]) -> Pending:
+        """Begin a run of a loaded pipeline; `died` is told if the process ends under it."""
+        pending = Pending(self, next(self._numbers), run.pipeline, ongoing, died)
         if self._gone.is_set():
-            raise HostDied(self.reason, alone=False)
-        number = next(self._numbers)
-        pending = self._calls[number] = Pending(run.pipeline)
-        self._wire.send(Kind.RUN, number, *pack_run(run))
-        try:
-            while not isinstance(item := await pending.next(), Result | HostDied):
-                if isinstance(item, Question):
-                    answers = await self._unless_gone(emit(item))
-                    self._wire.send(Kind.ANSWER, number, orjson.dumps([item.number, answers or {}]))
-                else:
-                    await emit(item)
-        except BaseException:  # out of time or cancelled: the work must not go on
-            late = clock.passed
-            self._stop(number, STOP_TIME if late else LEAVE_TIME, stuck)
-            raise
-        if isinstance(item, HostDied):
-            raise item
-        return item
+            death = HostDied(self.reason, alone=False)
+            asyncio.get_running_loop().call_soon(died, death)
+        else:
+            self._calls[pending.number] = pending
+            self._wire.send(Kind.RUN, pending.number, *pack_run(run))
+        return pending
 
-    async def _unless_gone(self, asking: Awaitable[Answers | None]) -> Answers | None:
-        """What was answered; None at once if the process ends: nobody waits for the answer any more."""
-        answered, gone = asyncio.ensure_future(asking), asyncio.create_task(self._gone.wait())
-        try:
-            await asyncio.wait([answered, gone], return_when=asyncio.FIRST_COMPLETED)
-            return answered.result() if answered.done() else None
-        finally:
-            answered.cancel()
-            gone.cancel()
-            await asyncio.wait([answered, gone])
+    def stop(self, pending: Pending, *, late: bool) -> None:
+        """Stop the work of a call; if it goes on all the same, `stuck` is told."""
+        if pending.number in self._calls:
+            pending.stopping = True
+            self._fewer.set()
+            self._wire.send(Kind.STOP, pending.number)
+            grace = STOP_TIME if late else LEAVE_TIME
+            asyncio.get_running_loop().call_later(grace, self._look, pending.number)
+
+    def answer(self, pending: Pending, number: int, answers: Answers) -> None:
+        """Answer the question of that number, of a call."""
+        self._wire.send(Kind.ANSWER, pending.number, orjson.dumps([number, answers]))
 
     async def answers(self) -> None:
         """Wait for its event loop to send a frame back. Raises `HostDied`."""
@@ -192,16 +179,9 @@ class Host:
         if self._process is not None:
             self._process.kill()
 
-    def _stop(self, number: int, grace: float, stuck: Stuck) -> None:
-        if pending := self._calls.get(number):
-            pending.stopping = True
-            self._fewer.set()
-            self._wire.send(Kind.STOP, number)
-            asyncio.get_running_loop().call_later(grace, self._look, number, stuck)
-
-    def _look(self, number: int, stuck: Stuck) -> None:
+    def _look(self, number: int) -> None:
         if (pending := self._calls.get(number)) and self.alive:
-            stuck(self, pending.pipeline)
+            self._stuck(self, pending.pipeline)
 
     def _receive(self, kind: Kind, number: int, payload: Bytes) -> None:
         try:
@@ -215,10 +195,10 @@ class Host:
                 if pending := self._calls.pop(number, None):
                     if not self._fewer.is_set():
                         self._fewer.set()
-                    pending.put(unpack_result(payload))
+                    pending.ongoing.put(unpack_result(payload))
             case Kind.EVENT:
                 if pending := self._calls.get(number):
-                    pending.put(EVENT.validate_json(payload))
+                    pending.ongoing.put(EVENT.validate_json(payload))
             case Kind.LOADED:
                 self._settle(number, Manifest.model_validate_json(payload))
             case Kind.BROKEN:
@@ -259,12 +239,13 @@ class Host:
         active = {each.pipeline for each in self._calls.values()}
         self.victims = frozenset(active | ({self.loading} if self.loading else set())) | self._busy
         died = HostDied(self.reason, alone=len(self._calls) + len(self._loads) <= 1)
-        for pending in self._calls.values():
-            pending.put(died)
         for future in (*self._loads.values(), *self._pings.values()):
             if not future.done():
                 future.set_exception(died)
-        self._calls.clear()
+        lost, self._calls = self._calls, {}
+        for pending in lost.values():
+            pending.ongoing.hush()
+            pending.died(died)
         self._fewer.set()
         self._ended(self)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from ...limits.deadlines import Deadline
-from ...models import Emit, Group, Manifest, Problem, Result, Run
+from ...models import Group, Manifest, Problem, Result, Run
 from .. import Locate, Outcome, Report
+from ..ongoing import Ongoing
 from ..places import Place, PlacesGeneration
 from .generation import HostsGeneration
 
@@ -28,14 +28,15 @@ class Replica:
         """How it is with the pipeline there; None while it loads."""
         return self.generation.places[name].outcome
 
-    async def run(self, run: Run, emit: Emit, clock: Deadline) -> Result:
-        """As `HostsGeneration.attempt`, counted."""
+    def launch(self, run: Run, ongoing: Ongoing) -> None:
+        """As `HostsGeneration.launch`, counted."""
         self.going += 1
         self.begun += 1
-        try:
-            return await self.generation.attempt(self.generation.places[run.pipeline], run, emit, clock)
-        finally:
-            self.going -= 1
+        ongoing.left = self._leave
+        self.generation.launch(self.generation.places[run.pipeline], run, ongoing)
+
+    def _leave(self) -> None:
+        self.going -= 1
 
 
 class ReplicatedGeneration(PlacesGeneration[Place]):
@@ -76,11 +77,23 @@ class ReplicatedGeneration(PlacesGeneration[Place]):
         """Which processes hold which pipeline now."""
         return {name: [each.generation.pids[name] for each in self._replicas] for name in self.places}
 
-    async def attempt(self, place: Place, run: Run, emit: Emit, clock: Deadline) -> Result:
-        """Run in the replica that serves and has the least to do; wait for one if none serves."""
-        serving = [each for each in self._replicas if isinstance(each.outcome(place.name), Manifest)]
-        chosen = min(serving or self._replicas, key=lambda each: (each.going, each.begun))
-        return await chosen.run(run, emit, clock)
+    def is_ready(self, place: Place) -> bool:
+        """True if one serves."""
+        return bool(self._serving(place))
+
+    async def ready(self, place: Place) -> Result | None:
+        """Wait for the least busy one if none serves."""
+        if self._serving(place):
+            return None
+        chosen = least_busy(self._replicas).generation
+        return await chosen.ready(chosen.places[place.name])
+
+    def launch(self, place: Place, run: Run, ongoing: Ongoing) -> None:
+        """Run in the replica that serves and has the least to do."""
+        least_busy(self._serving(place) or self._replicas).launch(run, ongoing)
+
+    def _serving(self, place: Place) -> list[Replica]:
+        return [each for each in self._replicas if isinstance(each.outcome(place.name), Manifest)]
 
     async def answers(self) -> bool:
         """All of them; see `Generation.answers`."""
@@ -108,3 +121,8 @@ class ReplicatedGeneration(PlacesGeneration[Place]):
         outcome = self._outcome(name)
         if outcome is not None and outcome != self.places[name].outcome:
             self.settle(self.places[name], outcome)
+
+
+def least_busy(replicas: Sequence[Replica]) -> Replica:
+    """The one with the least to do; of several, the one that had the least."""
+    return min(replicas, key=lambda each: (each.going, each.begun))

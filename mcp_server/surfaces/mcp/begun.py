@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from ...limits.deadlines import Deadlines
-from ...models import Answers, Emit, Event, Notice, Options, Question
+from ...models import Answers, Emit, Event, Notice, Options, Question, Run
 from ...runs import Live
 from .eras import Request
 
@@ -22,31 +23,33 @@ PATIENCE = 5.0
 class Begun:
     """Made before its run, whose listener it is until a handler takes it."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, turned: Callable[[Begun], None]) -> None:
+        """`turned` is told once: that the run has ended, asks, or takes long, or that its request is over."""
         self.options = options
         """What the pipeline declares."""
         self.cancelled = False
         """True once the client cancelled its request."""
+        self.abandoned = False
+        """True once nobody waits for an answer."""
         self._loop = asyncio.get_running_loop()
-        self._turned: asyncio.Future[None] = self._loop.create_future()
+        self._turned: Callable[[Begun], None] | None = turned
         self._taken: asyncio.Future[Emit] | None = None
+        self._deadlines: Deadlines | None = None
         self._live: Live | None = None
+        self.starting: asyncio.Task[None] | None = None
+        """While something has to be waited for before it begins."""
 
-    async def wait(self, live: Live, within: float, deadlines: Deadlines) -> None:
-        """Until the run ends or asks, its request is cancelled, or so many seconds are over.
+    @property
+    def run(self) -> Run:
+        """The run as it is."""
+        assert self._live is not None, "it was begun"
+        return self._live.run
 
-        Cancelling this wait stops the run.
-        """
-        self._live = live
+    def began(self, live: Live, within: float, deadlines: Deadlines) -> None:
+        """Watch the run for so many seconds."""
+        self._live, self._deadlines = live, deadlines
+        self._deadline = deadlines.start(within, self._turn)
         live.when_ended(self._turn)
-        deadline = deadlines.start(within, self._turn)
-        try:
-            await self._turned
-        except asyncio.CancelledError:
-            self._stop()
-            raise
-        finally:
-            deadlines.drop(deadline)
 
     async def hear(self, event: Event) -> Answers | None:
         """What the run says: nobody asked to hear more than its questions, which wait for a handler."""
@@ -60,6 +63,12 @@ class Begun:
     def cancel(self) -> None:
         """The client cancels its request: the run stops."""
         self.cancelled = True
+        self._stop()
+        self._turn()
+
+    def abandon(self) -> None:
+        """The client has left: the run stops."""
+        self.abandoned = True
         self._stop()
         self._turn()
 
@@ -80,12 +89,17 @@ class Begun:
             self._stop()
 
     def _stop(self) -> None:
+        if self.starting is not None:
+            self.starting.cancel()
         if self._live is not None and not self._live.lasting:
             self._live.cancel()
 
     def _turn(self, _: object = None) -> None:
-        if not self._turned.done():
-            self._turned.set_result(None)
+        turned, self._turned = self._turned, None
+        if self._deadlines is not None:
+            self._deadlines.drop(self._deadline)
+        if turned is not None:
+            turned(self)
 
 
 def hand_over(begun: Begun, scope: Scope) -> None:

@@ -14,7 +14,6 @@ from mcp.server.connection import Connection
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from starlette.types import Scope
 
 from ...models import Caller
 
@@ -44,14 +43,13 @@ def connection(request: Request) -> Connection:
     return request.session._connection  # pyright: ignore[reportPrivateUsage]  # no public way in SDK 2.3
 
 
-def admits(manager: StreamableHTTPSessionManager, session: str, scope: Scope) -> bool:
-    """True if the SDK would serve this request in that session, which then counts as used.
+def admits(manager: StreamableHTTPSessionManager, session: str, caller: Caller) -> bool:
+    """True if the SDK would serve a request of this caller in that session, which then counts as used.
 
     A session is its caller's alone.
     """
     transport = manager._server_instances.get(session)  # pyright: ignore[reportPrivateUsage]
     owner = manager._session_owners.get(session)  # pyright: ignore[reportPrivateUsage]
-    caller: Caller = scope["state"]["caller"]
     if transport is None or transport.is_terminated or owner is None or owner["client_id"] != caller.name:
         return False
     idle, lasts = transport.idle_scope, transport._idle_timeout  # pyright: ignore[reportPrivateUsage]

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from ...errors import NotFound, Unavailable
+from ...models import Caller
 from ..quotas import owner_of
 from .door import Door, Flights, refusal, unavailable
 from .eras import admits
@@ -125,9 +126,9 @@ class StreamableHttp:
         events = self._sessions and self._sessions.of(caller, session)
         return events is not None and events.in_flight(request_id)
 
-    def admits(self, session: str, scope: Scope) -> bool:
-        """True if this request belongs to an open session, which then counts as used."""
-        if self._sessions is None or not admits(self._sessions, session, scope):
+    def admits(self, session: str, caller: Caller) -> bool:
+        """True if this is an open session of the caller, which then counts as used."""
+        if self._sessions is None or not admits(self._sessions, session, caller):
             return False
         self._sessions.hear(session)
         return True

@@ -7,32 +7,33 @@ goes on: the SDK's handler takes it, and it runs once.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
 import mcp_types as types
 import orjson
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.dispatcher import coerce_request_id
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
-from ...catalog import Serving
 from ...errors import ServerError
 from ...limits.deadlines import Deadlines
 from ...models import Caller, Client, Run
+from ...runs import Live, Ready
 from ...server import Server
-from .begun import Begun, hand_over
-from .door import Flight, Flights, read, replay
+from .begun import Begun
+from .door import Flight, Flights
 from .envelopes import Envelopes
 from .http import StreamableHttp
 from .lists import Lists
-from .plain import Plain, plain
+from .plain import Head, Headers, Plain, plain
 from .protocol import ProtocolServer
 from .reports import LEVEL
 from .results import bytes_of
 
 BOUND = 0.1
 """Seconds a run may take here. Then the SDK watches for the client's leaving, and keeps its stream alive."""
-LARGEST = 3 * 512 * 1024
-"""Bytes of a body that is read here; larger ones, and those that do not tell, are held once only."""
 PATHS = ("/mcp", "/mcp/")
 CANCELS = b"notifications/cancelled"
 CANCELLED = b'{"code":%d,"message":"Request cancelled"}' % REQUEST_CANCELLED
@@ -42,38 +43,9 @@ JSON = (b"content-type", b"application/json")
 STREAM = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache, no-transform"))
 
 
-class Express:
-    """ASGI middleware behind guard and authentication: what the lane does not answer goes to the routes."""
-
-    def __init__(self, app: ASGIApp, *, lane: Lane) -> None:
-        self._app = app
-        self._lane = lane
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not self._lane.serves(scope):
-            await self._app(scope, receive, send)
-            return
-        size = dict(scope["headers"]).get(b"content-length", b"")
-        if not size.isdigit() or len(size) > 9 or int(size) > LARGEST:
-            await self._app(scope, receive, send)
-            return
-        try:
-            body = await read(receive)
-        except HTTPException as refused:  # the routes know how it is told
-            await self._app(scope, raising(refused), send)
-            return
-        if not await self._lane.answer(body, scope, send):
-            whole: Message = {"type": "http.request", "body": body, "more_body": False}
-            await self._app(scope, replay(whole, receive), send)
-
-
-def raising(error: HTTPException) -> Receive:
-    """A `receive` that refuses the body."""
-
-    async def refuse() -> Message:
-        raise error
-
-    return refuse
+Answer = bytes
+Tell = Callable[[Answer | Begun | None], None]
+"""Told an answer; a run that is to be handed over; or None if the SDK has to answer, and nothing began."""
 
 
 class Lane:
@@ -95,106 +67,133 @@ class Lane:
         self._shared = [name.lower() for name in server.settings.shared_headers]
         self._deadlines = Deadlines()
         self._snapshot: object = None
-        self._served: dict[str, Serving | None] = {}
+        self._served: dict[str, Ready | None] = {}
 
     def serves(self, scope: Scope) -> bool:
         """True for the address at which all clients meet the same tools, until the server stops."""
         return not self._server.stopping and scope["path"].removeprefix(scope.get("root_path", "")) in PATHS
 
-    async def answer(self, body: bytes, scope: Scope, send: Send) -> bool:
-        """Answer the message; false if it is for the SDK, which then knows of a run that was begun."""
-        asked = plain(body, scope["headers"], self._limit)
-        if asked is None:
-            if CANCELS in body:
-                self._cancel(body, scope)
-            return False
-        caller: Caller = scope["state"]["caller"]
-        client = self._client(asked, scope) if caller.may("read") else None
-        if client is None:
-            return False
-        if asked.tool is None:
-            result = self._lists.body(caller, modern=asked.meta is not None)
-        else:
-            result = await self._called(asked, asked.tool, client, caller, scope)
-        if result is None:
-            return False
-        part = b',"error":' if result is CANCELLED else b',"result":'
-        answer = b"".join((b'{"jsonrpc":"2.0","id":', orjson.dumps(asked.id), part, result, b"}"))
-        headers: list[tuple[bytes, bytes]] = [JSON]
-        if asked.session:  # sessions are answered by streams, here of one event
-            answer = b"event: message\r\ndata: " + answer + b"\r\n\r\n"
-            headers = [*STREAM, (b"mcp-session-id", asked.session.encode("latin-1"))]
-        headers.append((b"content-length", b"%d" % len(answer)))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
-        return True
+    @property
+    def stopping(self) -> bool:
+        """True once nothing new is to be begun."""
+        return self._server.stopping
 
-    def _client(self, asked: Plain, scope: Scope) -> Client | None:
+    def shared(self, headers: Headers) -> Mapping[str, str]:
+        """Those of the headers that pipelines may see."""
+        if not self._shared:
+            return {}
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        return {name: given[name] for name in self._shared if name in given}
+
+    def ask(
+        self, body: bytes, head: Head, caller: Caller, about: Mapping[str, object], tell: Tell
+    ) -> Answer | Begun | None:
+        """Answer the message at once, or begin its run: `tell` then hears of it. None if it is for the SDK.
+
+        `about` is what the client says with this request.
+        """
+        asked = plain(body, head, self._limit)
+        client = self._client(asked, caller) if asked and caller.may("read") else None
+        if asked is None or client is None:
+            return None
+        if asked.tool is not None:
+            return self._called(asked, asked.tool, client.model_copy(update=about), caller, tell)
+        result = self._lists.body(caller, modern=asked.meta is not None)
+        return None if result is None else framed(asked, result)
+
+    def _client(self, asked: Plain, caller: Caller) -> Client | None:
         """Who calls; None if it may want more than a plain answer."""
         if asked.meta is not None:
-            client = self._envelopes.modern(asked.meta)
-        else:
-            connection = self._connections.get(asked.session)
-            if (
-                connection is None
-                or LEVEL in connection.state
-                or not self._streamable.admits(asked.session, scope)
-            ):
-                return None
-            client = self._envelopes.session(connection)
-        if client is None:
+            return self._envelopes.modern(asked.meta)
+        connection = self._connections.get(asked.session)
+        if connection is None or LEVEL in connection.state:
             return None
-        seen: dict[str, str] = {}
-        if self._shared:
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            seen = {name: headers[name] for name in self._shared if name in headers}
-        return client.model_copy(update={"headers": seen, "request_id": scope["state"]["request_id"]})
+        return self._envelopes.session(connection) if self._streamable.admits(asked.session, caller) else None
 
-    async def _called(
-        self, asked: Plain, name: str, client: Client, caller: Caller, scope: Scope
-    ) -> bytes | None:
-        """The result of a call; None if it is for the SDK."""
-        entry = self._entry(name)
+    def _called(self, asked: Plain, name: str, client: Client, caller: Caller, tell: Tell) -> Begun | None:
+        """The run of a call; None if it is for the SDK."""
+        ready = self._ready(name)
         flight = (caller.name, asked.session, coerce_request_id(asked.id)) if asked.session else None
-        if entry is None or flight in self._flights or (flight and self._streamable.in_flight(*flight)):
+        if ready is None or flight in self._flights or (flight and self._streamable.in_flight(*flight)):
             return None
         if caller.origin != ORIGIN:
             caller = caller.model_copy(update={"origin": ORIGIN})
-        begun = Begun(entry.options)
+        begun = Begun(ready.options, partial(self._turned, asked, flight, tell))
+        runs, inputs = self._server.runs, asked.arguments
+        if not ready.at_once:
+            start = runs.start(caller, name, inputs, client=client, listener=begun.hear)
+            begun.starting = asyncio.create_task(self._start(begun, start, flight, tell))
+        else:
+            try:
+                live = runs.begin(caller, ready, inputs, client, begun.hear)
+            except ServerError:  # nothing was begun; the SDK's way says why
+                return None
+            begun.began(live, BOUND, self._deadlines)
         if flight:
             self._flights[flight] = begun
-        try:
-            live = await self._server.runs.start(
-                caller, name, asked.arguments, client=client, listener=begun.hear
-            )
-            await begun.wait(live, BOUND, self._deadlines)
-        except ServerError:  # nothing was begun; the SDK's way says why
-            return None
-        finally:
-            if flight:
-                del self._flights[flight]
-        if begun.cancelled:
-            return CANCELLED
-        if is_answer(live.run):
-            return bytes_of(live.run, None if asked.meta is None else self._stamp)
-        hand_over(begun, scope)
-        return None
+        return begun
 
-    def _entry(self, name: str) -> Serving | None:
+    async def _start(self, begun: Begun, start: Awaitable[Live], flight: Flight | None, tell: Tell) -> None:
+        """Begin a run for which something may have to be waited for."""
+        try:
+            live = await start
+        except ServerError:
+            self._land(flight)
+            tell(None)
+        else:
+            begun.began(live, BOUND, self._deadlines)
+
+    def _turned(self, asked: Plain, flight: Flight | None, tell: Tell, begun: Begun) -> None:
+        """The run has ended, or is for the SDK from now on."""
+        self._land(flight)
+        if begun.abandoned:
+            return
+        if begun.cancelled:
+            tell(framed(asked, CANCELLED, b',"error":'))
+        elif is_answer(begun.run):
+            stamp = None if asked.meta is None else self._stamp
+            tell(framed(asked, bytes_of(begun.run, stamp)))
+        else:
+            tell(begun)
+
+    def _land(self, flight: Flight | None) -> None:
+        if flight:
+            del self._flights[flight]
+
+    def _ready(self, name: str) -> Ready | None:
         """The pipeline if every client can call it as it is, looked up once per state of the catalog."""
         snapshot = self._server.catalog.snapshot
         if snapshot is not self._snapshot:
             self._snapshot, self._served = snapshot, {}
         if name not in self._served and name in snapshot.entries:
-            self._served[name] = self._tools.plainly(name, self._tools.toolsets.named(None))
+            entry = self._tools.plainly(name, self._tools.toolsets.named(None))
+            self._served[name] = entry and self._server.runs.ready(entry)
         return self._served.get(name)
 
-    def _cancel(self, body: bytes, scope: Scope) -> None:
-        """A session's client cancels a request, which may be one that is being answered here."""
-        flight = cancelled(body, scope)
+    def cancel(self, body: bytes, scope: Scope) -> None:
+        """A session's client may cancel a request, which may be one that is being answered here."""
+        flight = cancelled(body, scope) if CANCELS in body else None
         begun = self._flights.get(flight) if flight else None
-        if flight and isinstance(begun, Begun) and self._streamable.admits(flight[1], scope):
+        if (
+            flight
+            and isinstance(begun, Begun)
+            and self._streamable.admits(flight[1], scope["state"]["caller"])
+        ):
             begun.cancel()
+
+
+def framed(asked: Plain, result: bytes, part: bytes = b',"result":') -> Answer:
+    """The body of a response."""
+    if asked.session:  # sessions are answered by streams, here of one event
+        first, last = b'event: message\r\ndata: {"jsonrpc":"2.0","id":', b"}\r\n\r\n"
+    else:
+        first, last = b'{"jsonrpc":"2.0","id":', b"}"
+    return b"".join((first, orjson.dumps(asked.id), part, result, last))
+
+
+def headers_of(session: str) -> list[tuple[bytes, bytes]]:
+    """What is said of it."""
+    return [*STREAM, (b"mcp-session-id", session.encode("latin-1"))] if session else [JSON]
 
 
 def cancelled(body: bytes, scope: Scope) -> Flight | None:

@@ -6,7 +6,7 @@ with every call, so it asks in few steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -39,6 +39,15 @@ EXACT = 2.0**63
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+class Head(NamedTuple):
+    """What the headers of a request say that may be plain."""
+
+    method: bytes | None
+    """As a modern client repeats it; None in a session."""
+    name: bytes | None
+    session: str
+
+
 class Plain(NamedTuple):
     """A plain request."""
 
@@ -51,20 +60,30 @@ class Plain(NamedTuple):
     session: str
 
 
-def plain(body: bytes, given: Headers, limit: int) -> Plain | None:
-    """The message, of at most `limit` bytes, as a plain request; None for any other."""
+def head_of(given: Headers) -> Head | None:
+    """What these headers say; None if it is not plain, whatever the body holds."""
     headers = dict(given)
-    if len(headers) != len(given) or not OTHERS.isdisjoint(headers) or len(body) > limit:
+    if len(headers) != len(given) or not OTHERS.isdisjoint(headers):
         return None  # a header that came twice is for the SDK to judge
     if not accepts(headers.get(b"accept", b""), headers.get(b"content-type", b"")):
         return None
-    message = read(body)
-    if message is None:
-        return None
     version = headers.get(b"mcp-protocol-version")
     if version == MODERN:
-        return modern(message, headers)
-    return in_session(message, headers) if version is None or version in HANDSHAKE else None
+        method = headers.get(b"mcp-method")
+        if method is None or any(name.startswith(PARAM) for name in headers):
+            return None
+        return Head(method, headers.get(b"mcp-name"), "")
+    session = headers.get(b"mcp-session-id")
+    if not session or not (version is None or version in HANDSHAKE):
+        return None
+    return Head(None, None, session.decode("latin-1"))
+
+
+def plain(body: bytes, head: Head, limit: int) -> Plain | None:
+    """The message, of at most `limit` bytes, as a plain request; None for any other."""
+    if len(body) > limit or (message := read(body)) is None:
+        return None
+    return in_session(message, head) if head.method is None else modern(message, head)
 
 
 class Message(NamedTuple):
@@ -103,32 +122,26 @@ def read(body: bytes) -> Message | None:
     return Message(identity, method, told, name, given) if exact(given) else None
 
 
-def modern(message: Message, headers: Mapping[bytes, bytes]) -> Plain | None:
+def modern(message: Message, head: Head) -> Plain | None:
     """One that stands for itself: header and body agree, and its envelope holds nothing more."""
     meta: Any = message.params.get("_meta")
-    if type(meta) is not dict or headers.get(b"mcp-method") != METHODS[message.method]:
+    if type(meta) is not dict or head.method != METHODS[message.method]:
         return None
     envelope = cast(Json, meta)
     if envelope.get(VERSION) != LATEST_MODERN_VERSION or not envelope.keys() <= ENVELOPE:
         return None
-    for header in headers:
-        if header.startswith(PARAM):
-            return None
-    if message.name is None:
-        fits = len(message.params) == 1
-    else:
-        fits = headers.get(b"mcp-name") == message.name.encode()
-    return Plain(message.id, message.name, message.arguments, envelope, "") if fits else None
+    name = message.name
+    fits = len(message.params) == 1 if name is None else head.name == name.encode()
+    return Plain(message.id, name, message.arguments, envelope, "") if fits else None
 
 
-def in_session(message: Message, headers: Mapping[bytes, bytes]) -> Plain | None:
+def in_session(message: Message, head: Head) -> Plain | None:
     """One that belongs to a session; whether there is such a session, the session knows."""
-    session = headers.get(b"mcp-session-id")
-    if not session or message.params.get("_meta", NOTHING) != NOTHING:
+    if message.params.get("_meta", NOTHING) != NOTHING:
         return None
     if message.name is None and not message.params.keys() <= {"_meta"}:
         return None
-    return Plain(message.id, message.name, message.arguments, None, session.decode("latin-1"))
+    return Plain(message.id, message.name, message.arguments, None, head.session)
 
 
 def exact(value: object) -> bool:

@@ -1,0 +1,152 @@
+"""A connection whose calls need no task of their own: whole messages behind a head that was judged before.
+
+All that is told of such a head was found out by the application when it came first on this connection (see
+`surfaces.mcp.express`). What does not go so goes the usual way from its first byte, and a run that takes long
+is handed over to it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from ..guard import labels, request_id
+from ..surfaces.mcp.begun import Begun, hand_over
+from ..surfaces.mcp.express import Judged
+from ..telemetry import lines
+from .protocol import Connection
+
+END = b"\r\n\r\n"
+LARGEST = 4096
+"""Bytes of a head that is remembered."""
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class Direct(Connection):
+    """One at a time goes so."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._known: dict[bytes, Judged] = {}
+        """By head, as it came."""
+        self.app_state["connection"]["known"] = self._known
+        self._judged: Judged | None = None
+        """While such a call is being served."""
+        self._call: Begun | None = None
+        """Its run."""
+        self._data = b""
+        self._later = bytearray()
+        """What came meanwhile."""
+        self._since = 0.0
+        self._identity = ""
+        self._closes = False
+        """True if the connection is to be closed after it."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._judged is not None:
+            self._later += data
+            self.flow.pause_reading()
+        elif not self._known or not self._takes(data):
+            self._read(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            self._over()
+            call.abandon()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self._judged is None:
+            super().shutdown()
+        else:
+            self._closes = True
+
+    def _takes(self, data: bytes) -> bool:
+        """Serve what came if it is one whole message that goes so."""
+        end = data.find(END) + len(END)
+        judged = self._known.get(data[:end])
+        if judged is None or len(data) != end + judged.size or not self._is_between():
+            return False
+        if not judged.holds():
+            self._known.clear()
+            return False
+        self._since, self._identity = time.perf_counter(), request_id(None)
+        lines.request_id.set(self._identity)
+        self._judged, self._data = judged, data
+        going = judged.ask(data[end:], self._identity, self._tell)
+        if going is None:
+            self._judged = None
+            return False
+        self._all.waiting.pop(self, None)
+        self._all.begin(self.peer)
+        if isinstance(going, Begun):
+            self._call = going
+        else:
+            self._answer(judged, going)
+        return True
+
+    def _is_between(self) -> bool:
+        """True if nothing goes on, and a call may begin."""
+        if self._in_head or self._in_body or self._stalled or self._refused or self._held:
+            return False
+        return self.cycle.response_complete and self._all.has_room(self.peer)
+
+    def _tell(self, told: bytes | Begun | None) -> None:
+        judged, self._call = self._judged, None
+        if isinstance(told, bytes):
+            if judged is not None:
+                self._answer(judged, told)
+            return
+        data = self._data
+        self._over()
+        cycle = self._read(data)
+        if told is not None and cycle is not None:
+            hand_over(told, cast(Scope, cycle.scope))
+        elif told is not None:
+            told.abandon()
+        self._catch_up()
+
+    def _answer(self, judged: Judged, body: bytes) -> None:
+        headers = [
+            *self.server_state.default_headers,
+            *judged.headers,
+            (b"content-length", b"%d" % len(body)),
+            *labels(self._identity, time.perf_counter() - self._since),
+        ]
+        head = b"".join([b"%b: %b\r\n" % each for each in headers])
+        self.transport.write(b"".join((OK, head, b"\r\n", body)))
+        self._all.answered(200)
+        self.server_state.total_requests += 1
+        self.served = True
+        self._over()
+        if self._closes:
+            self.transport.close()
+        self._go_on()
+        self._catch_up()
+
+    def _over(self) -> None:
+        self._judged, self._data = None, b""
+        self._all.end(self.peer)
+
+    def _catch_up(self) -> None:
+        """Read what came meanwhile."""
+        if self._later:
+            later, self._later = bytes(self._later), bytearray()
+            self.data_received(later)
+
+    def _read(self, data: bytes) -> RequestResponseCycle | None:
+        """Serve it the usual way; gives the request that it begins."""
+        before, begun = self._cycle, self._in_head or self._in_body
+        super().data_received(data)
+        cycle = self._cycle
+        if cycle is None or cycle is before or cycle.response_complete or self._held:
+            return None
+        end = data.find(END) + len(END)
+        is_whole = not begun and len(data) == end + self._received and end <= LARGEST
+        if is_whole and cycle.keep_alive and not cycle.waiting_for_100_continue:
+            cast(Scope, cycle.scope)["state"]["head"] = data[:end]
+        return cycle

@@ -1,0 +1,139 @@
+"""The express lane as ASGI middleware, and what it remembers of a connection: heads that were plain.
+
+A client sends the same head with each of its calls. Once one has come all the way here, guard, authentication
+and limits have judged it; the listener may then ask the lane itself for the next message behind the same head
+on the same connection (`Judged`), until something changes that they judge by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ...limits.slots import EVERYONE
+from ...models import Caller
+from .begun import Begun, hand_over, has_begun
+from .door import read, replay
+from .lane import Answer, Lane, Tell, headers_of
+from .plain import Head, head_of
+
+NO_STORE = (b"cache-control", b"no-store")
+"""What the guard adds to an answer that does not say how long it may be kept."""
+LARGEST = 3 * 512 * 1024
+"""Bytes of a body that is read here; larger ones, and those that do not tell, are held once only."""
+SMALL = 64 * 1024
+"""Bytes of a body behind a head that is remembered: nobody counts what all of them hold."""
+HEADS = 16
+"""Heads that are remembered of a connection."""
+
+
+class Judged:
+    """A head that was let through: messages behind it are the lane's to answer."""
+
+    def __init__(self, lane: Lane, head: Head, scope: Scope, size: int, judge: Callable[[], object]) -> None:
+        self.size = size
+        """Bytes of the body."""
+        self.headers = headers_of(head.session)
+        """What is said of an answer."""
+        if not head.session:
+            self.headers.append(NO_STORE)
+        self._lane = lane
+        self._head = head
+        self._caller: Caller = scope["state"]["caller"]
+        self._shared = lane.shared(scope["headers"])
+        self._judge = judge
+        self._as = judge()
+
+    def holds(self) -> bool:
+        """False once it has to be judged again."""
+        return self._judge() is self._as and not self._lane.stopping
+
+    def ask(self, body: bytes, request_id: str, tell: Tell) -> Answer | Begun | None:
+        """See `Lane.ask`."""
+        about = {"headers": self._shared, "request_id": request_id}
+        return self._lane.ask(body, self._head, self._caller, about, tell)
+
+
+class Express:
+    """ASGI middleware behind guard and authentication: what the lane does not answer goes to the routes."""
+
+    def __init__(self, app: ASGIApp, *, lane: Lane, judge: Callable[[], object]) -> None:
+        """`judge` gives what callers are judged by, another object whenever that changes; None if unknown."""
+        self._app = app
+        self._lane = lane
+        self._judge = judge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not self._lane.serves(scope):
+            await self._app(scope, receive, send)
+            return
+        size = dict(scope["headers"]).get(b"content-length", b"")
+        if has_begun(scope) or not size.isdigit() or len(size) > 9 or int(size) > LARGEST:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await read(receive)
+        except HTTPException as refused:  # the routes know how it is told
+            await self._app(scope, raising(refused), send)
+            return
+        head = head_of(scope["headers"])
+        answer = await self._answer(body, head, scope) if head else None
+        if head is None or answer is None:
+            self._lane.cancel(body, scope)
+            whole: Message = {"type": "http.request", "body": body, "more_body": False}
+            await self._app(scope, replay(whole, receive), send)
+            return
+        self._remember(head, scope, int(size))
+        headers = [*headers_of(head.session), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _answer(self, body: bytes, head: Head, scope: Scope) -> Answer | None:
+        """What the lane answers; None if the SDK has to, which then knows of a run that was begun."""
+        told: asyncio.Future[Answer | Begun | None] = asyncio.get_running_loop().create_future()
+
+        def tell(answer: Answer | Begun | None) -> None:
+            if not told.done():
+                told.set_result(answer)
+
+        state = scope["state"]
+        about = {"headers": self._lane.shared(scope["headers"]), "request_id": state["request_id"]}
+        going = self._lane.ask(body, head, state["caller"], about, tell)
+        if not isinstance(going, Begun):
+            return going
+        try:
+            answer = await told
+        except asyncio.CancelledError:
+            going.abandon()
+            raise
+        if isinstance(answer, Begun):
+            hand_over(answer, scope)
+            return None
+        return answer
+
+    def _remember(self, head: Head, scope: Scope, size: int) -> None:
+        """Let the listener ask by itself from now on, if nothing has to be judged or counted each time."""
+        state: dict[str, Any] = scope["state"]
+        raw, connection = state.get("head"), state.get("connection")
+        if raw is None or connection is None or scope["query_string"] or self._judge() is None:
+            return
+        told = {b"origin", b"x-request-id"}
+        if size > SMALL or state["caller"].name != EVERYONE or not told.isdisjoint(dict(scope["headers"])):
+            return
+        known = cast(dict[bytes, Judged], connection["known"])
+        if len(known) >= HEADS:
+            known.clear()
+        known[raw] = Judged(self._lane, head, scope, size, self._judge)
+
+
+def raising(error: HTTPException) -> Receive:
+    """A `receive` that refuses the body."""
+
+    async def refuse() -> Message:
+        raise error
+
+    return refuse
