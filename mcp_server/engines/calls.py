@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from itertools import count
 
@@ -27,7 +27,7 @@ from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 from ..pipelines.inquiries import Inquiry
 from ..pipelines.recording import Tape, playing, record
-from ..telemetry.spans import Spans, unmarked
+from ..telemetry.spans import Spans
 from .confinement.hints import hinted
 from .threads import Threads
 
@@ -45,8 +45,6 @@ UNPROMISED = (
 )
 """What a caller reads instead of a result that its client would refuse (MCP 2025-11-25, tools)."""
 
-NO_SPAN = nullcontext(unmarked)
-
 log = logging.getLogger(__name__)
 
 
@@ -58,20 +56,22 @@ class Call:
         pipeline: Pipeline,
         run: Run,
         emit: Callable[[Event], None],
+        tell: Callable[[Result], object],
         threads: Threads,
         limits: Limits,
         spans: Spans | None = None,
     ) -> None:
+        """`tell` is called on the loop with the result, after every event; never an exception."""
         self._run = run
         self._emit = emit
         self._limits = limits
         self._spans = spans
         self._schema = pipeline.manifest.tool.get("outputSchema")
         self._loop = asyncio.get_running_loop()
-        self._context = Context.of(run, emit, self._ask)
+        self._context = Context(run.id, run.caller, emit, run.client, self._ask)
         self._questions: dict[int, tuple[Future[Answers], Inquiry | None]] = {}
         self._numbers = count(1)
-        self._tell: Callable[[Result], object] = unmarked
+        self._tell = tell
         self._thread: Thread | None = None
         """Set if a thread is used, which cannot be cancelled as a task can."""
         self._task: asyncio.Task[None] | None = None
@@ -85,10 +85,6 @@ class Call:
             threads.submit(lambda: here.run(self._block, work, thread))
         else:
             self._task = self._loop.create_task(self._work(work), context=here)
-
-    def when_ended(self, tell: Callable[[Result], object]) -> None:
-        """Have `tell` called on the loop with the result, after every event; never an exception."""
-        self._tell = tell
 
     def answer(self, number: int, answers: Answers) -> None:
         """Give the answers to the question of that number."""
@@ -120,26 +116,38 @@ class Call:
 
     async def _work(self, work: Work) -> None:
         self._began = True
-        with NO_SPAN if self._spans is None else self._spans(self._run) as mark:
-            try:
-                self._context.check()
-                result = self._done(await work.call(self._context))
-            except BaseException as error:  # foreign code: may raise anything, SystemExit included
-                result = self._failed(error)
+        if self._spans is None:
+            self._end(await self._worked(work))
+            return
+        with self._spans(self._run) as mark:
+            result = await self._worked(work)
             mark(result)
         self._end(result)
 
+    async def _worked(self, work: Work) -> Result:
+        try:
+            self._context.check()
+            return self._done(await work.call(self._context))
+        except BaseException as error:  # foreign code: may raise anything, SystemExit included
+            return self._failed(error)
+
     def _block(self, work: Work, thread: Thread) -> None:
-        with NO_SPAN if self._spans is None else self._spans(self._run) as mark:
-            try:
-                with thread:
-                    self._context.check()
-                    result = self._done(work.call(self._context))
-            except BaseException as error:  # foreign code: may raise anything, SystemExit included
-                result = self._failed(error)
-            mark(result)
+        if self._spans is None:
+            result = self._blocked(work, thread)
+        else:
+            with self._spans(self._run) as mark:
+                result = self._blocked(work, thread)
+                mark(result)
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._end, result)
+
+    def _blocked(self, work: Work, thread: Thread) -> Result:
+        try:
+            with thread:
+                self._context.check()
+                return self._done(work.call(self._context))
+        except BaseException as error:  # foreign code: may raise anything, SystemExit included
+            return self._failed(error)
 
     def _end(self, result: Result) -> None:
         try:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from ..errors import Broken
-from ..models import Event, Group, Limits, Manifest, Member, Problem, Run
+from ..models import Event, Group, Limits, Manifest, Member, Problem, Result, Run
 from ..pipelines import Pipeline, haystack, load
 from ..pipelines.hastening import hasten
 from ..settings import Settings
@@ -48,9 +48,15 @@ class Workbench:
         """Load in a thread; whatever the pipeline's code does there comes back as a problem."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, attempt, member, self._limits)
 
-    def start(self, pipeline: Pipeline, run: Run, emit: Callable[[Event], None]) -> Call:
-        """Begin a run. `emit` is called from any thread."""
-        return Call(pipeline, run, emit, self._threads, self._limits, self._spans)
+    def start(
+        self,
+        pipeline: Pipeline,
+        run: Run,
+        emit: Callable[[Event], None],
+        tell: Callable[[Result], object],
+    ) -> Call:
+        """Begin a run. `emit` is called from any thread; see `Call`."""
+        return Call(pipeline, run, emit, tell, self._threads, self._limits, self._spans)
 
     def shut(self) -> None:
         """Take no more work."""
@@ -122,8 +128,7 @@ class LocalGeneration(PlacesGeneration[LocalPlace]):
 
     def launch(self, place: LocalPlace, run: Run, ongoing: Ongoing) -> None:
         """Run on the loop or in a thread."""
-        ongoing.work = call = self._bench.start(place.pipeline, run, ongoing.say)
-        call.when_ended(ongoing.put)
+        ongoing.work = self._bench.start(place.pipeline, run, ongoing.say, ongoing.put)
 
     async def answers(self) -> bool:
         """Nothing is between: who asks is answered."""

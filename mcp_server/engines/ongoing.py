@@ -38,9 +38,9 @@ class Work(Protocol):
 class Ongoing:
     """Made on the event loop, then told what work it stands for."""
 
-    work: Work
-
     def __init__(self, emit: Emit, tell: Tell) -> None:
+        self.work: Work | None = None
+        """Set as soon as it has begun, until it is over."""
         self.over = False
         """True once its end was told, or nobody wants to hear of it."""
         self.left: Callable[[], None] | None = None
@@ -49,7 +49,8 @@ class Ongoing:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._home = threading.get_ident()
-        self._items: deque[Event | Result] = deque()
+        self._items: deque[Event | Result] | None = None
+        """What was said and not yet heard, once something was."""
         self._waiter: asyncio.Future[None] | None = None
         self._asking: asyncio.Future[None] | None = None
         """While a question waits for its answer; done once nobody waits for that."""
@@ -71,8 +72,10 @@ class Ongoing:
             if isinstance(item, Result):
                 self._end(item)
                 return
-            self._hearing = self._loop.create_task(self._hear())
-        if len(self._items) <= MANY or not self._joins(item):
+            self._items = deque()
+            self._hearing = self._loop.create_task(self._hear(self._items))
+        assert self._items is not None, "made with the task"
+        if len(self._items) <= MANY or not joins(self._items, item):
             self._items.append(item)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -80,7 +83,8 @@ class Ongoing:
     def stop(self, *, late: bool = False) -> None:
         """Stop the work. Nobody is told of its end."""
         if not self.over:
-            self.work.stop(late=late)
+            if self.work is not None:
+                self.work.stop(late=late)
             self._leave()
 
     def hush(self) -> None:
@@ -89,11 +93,13 @@ class Ongoing:
             self._asking.set_result(None)
 
     def _end(self, result: Result | BaseException) -> None:
+        tell = self._tell
         self._leave()
-        self._tell(result)
+        tell(result)
 
     def _leave(self) -> None:
         self.over = True
+        self.work, self._tell = None, unheard  # or work and run would hold each other: no garbage of a call
         if self._hearing is not None:
             if self._hearing is not asyncio.current_task():
                 self._hearing.cancel()
@@ -101,18 +107,23 @@ class Ongoing:
         if self.left is not None:
             self.left()
 
-    async def _hear(self) -> None:
+    async def _emitted(self, event: Event) -> Answers | None:
+        """Let it be heard."""
+        return await self._emit(event)
+
+    async def _hear(self, items: deque[Event | Result]) -> None:
         try:
-            while not isinstance(item := await self._next(), Result):
+            while not isinstance(item := await self._next(items), Result):
                 if not isinstance(item, Question):
-                    await self._emit(item)
+                    await self._emitted(item)
                     continue
-                answers = await self._answered(self._emit(item))
-                if not self.over:
+                answers = await self._answered(self._emitted(item))
+                if self.work is not None:
                     self.work.answer(item.number, answers or {})
         except BaseException as error:
             if not self.over:
-                self.work.stop()
+                if self.work is not None:
+                    self.work.stop()
                 self._end(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -133,22 +144,27 @@ class Ongoing:
                 answered.cancel()
                 await asyncio.wait([answered])
 
-    async def _next(self) -> Event | Result:
+    async def _next(self, items: deque[Event | Result]) -> Event | Result:
         """The oldest item, once there is one."""
-        while not self._items:
+        while not items:
             self._waiter = self._loop.create_future()
             await self._waiter
-        return self._items.popleft()
+        return items.popleft()
 
-    def _joins(self, item: Event | Result) -> bool:
-        """True if nothing more has to wait because of this item."""
-        last = self._items[-1]
-        if isinstance(item, ASIDE) and len(self._items) > FLOOD:
-            return True
-        if isinstance(item, Progress) and isinstance(last, Progress):
-            self._items[-1] = item
-        elif isinstance(item, Chunk) and isinstance(last, Chunk) and last.source == item.source:
-            self._items[-1] = last.model_copy(update={"text": last.text + item.text})
-        else:
-            return False
+
+def joins(items: deque[Event | Result], item: Event | Result) -> bool:
+    """True if nothing more has to wait because of this item."""
+    last = items[-1]
+    if isinstance(item, ASIDE) and len(items) > FLOOD:
         return True
+    if isinstance(item, Progress) and isinstance(last, Progress):
+        items[-1] = item
+    elif isinstance(item, Chunk) and isinstance(last, Chunk) and last.source == item.source:
+        items[-1] = last.model_copy(update={"text": last.text + item.text})
+    else:
+        return False
+    return True
+
+
+def unheard(told: Result | BaseException) -> None:
+    """Nobody hears of the end."""

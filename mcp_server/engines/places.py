@@ -9,7 +9,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from ..content import failure
-from ..limits.deadlines import Deadline, Deadlines
+from ..limits.deadlines import Dated, Deadline, Deadlines
 from ..limits.slots import Slots, Turn
 from ..models import Answers, Emit, Event, Group, Manifest, Member, Problem, Question, Result, Run
 from . import Locate, Outcome, Report, stays
@@ -21,7 +21,9 @@ class Place:
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.outcome: Outcome | None = None
+        self.manifest: Manifest | None = None
+        """What loading it revealed, once that is known."""
+        self._outcome: Outcome | None = None
         self.known = asyncio.Event()
         self.released = False
         self._running = 0
@@ -34,9 +36,14 @@ class Place:
         return self.member.name
 
     @property
-    def manifest(self) -> Manifest | None:
-        """What loading it revealed, once that is known."""
-        return self.outcome if isinstance(self.outcome, Manifest) else None
+    def outcome(self) -> Outcome | None:
+        """How loading it ended; None until then."""
+        return self._outcome
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome | None) -> None:
+        self._outcome = outcome
+        self.manifest = outcome if isinstance(outcome, Manifest) else None
 
     def __enter__(self) -> None:
         """A call begins, be it only to wait."""
@@ -103,9 +110,8 @@ class PlacesGeneration(ABC, Generic[P]):
     def begin(self, run: Run, emit: Emit, tell: Tell, deadlines: Deadlines, slots: Slots) -> Ongoing | None:
         """See `Generation.begin`."""
         place = self.places[run.pipeline]
-        if not self.is_ready(place):
+        if not self.is_ready(place) or (turn := slots.granted(run)) is None:
             return None
-        turn = slots.turn(run, place.member.options, place.manifest)
         ongoing = Holding(run, emit, tell, place, turn, deadlines)
         self.launch(place, run, ongoing)
         return ongoing
@@ -173,30 +179,36 @@ class Holding(Ongoing):
     def __init__(
         self, run: Run, emit: Emit, tell: Tell, place: Place, turn: Turn, deadlines: Deadlines
     ) -> None:
-        super().__init__(self._aloud, tell)
+        super().__init__(emit, tell)
+        self.when: float | None = None
         self._run = run
-        self._hears = emit
         self._place = place
         self._turn = turn
         self._deadlines = deadlines
-        self._clock = deadlines.start(run.timeout, self._expire)
+        deadlines.add(self, run.timeout)
         place.__enter__()
 
-    async def _aloud(self, event: Event) -> Answers | None:
-        return await patient(self._turn.lending(self._hears), self._clock)(event)
-
-    def _expire(self) -> None:
+    def pass_by(self) -> None:
+        """Its time is up."""
+        tell = self._tell
         self.stop(late=True)
-        self._tell(overdue(self._run))
+        tell(overdue(self._run))
+
+    async def _emitted(self, event: Event) -> Answers | None:
+        try:
+            return await patient(self._turn.lending(self._emit), self)(event)
+        finally:
+            if self.over:  # the slot may have been taken again since
+                self._turn.leave()
 
     def _leave(self) -> None:
-        super()._leave()
-        self._deadlines.drop(self._clock)
+        self._deadlines.drop(self)
         self._turn.leave()
         self._place.__exit__()
+        super()._leave()
 
 
-def patient(emit: Emit, clock: Deadline) -> Emit:
+def patient(emit: Emit, clock: Dated) -> Emit:
     """An `emit` that stops the clock while a question waits for its answer."""
     loop = asyncio.get_running_loop()
 

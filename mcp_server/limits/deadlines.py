@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 TICK = 0.05
 """Seconds between two looks; by so much a deadline may be noticed late."""
+
+
+class Dated(Protocol):
+    """What has a deadline, each by itself."""
+
+    when: float | None
+    """On the loop's clock; None while it rests."""
+
+    def pass_by(self) -> None:
+        """Called once it has come."""
+        ...
 
 
 class Deadline:
@@ -31,21 +43,26 @@ class Deadlines:
     """Those that are open, on one event loop at a time."""
 
     def __init__(self) -> None:
-        self._open: set[Deadline] = set()
+        self._open: set[Dated] = set()
         self._looking: asyncio.AbstractEventLoop | None = None
         """The loop that looks again soon."""
 
     def start(self, seconds: float, tell: Callable[[], object]) -> Deadline:
         """Have `tell` called on the loop in so many seconds, once."""
+        deadline = Deadline(None, tell)
+        self.add(deadline, seconds)
+        return deadline
+
+    def add(self, dated: Dated, seconds: float) -> None:
+        """Have it passed by in so many seconds."""
         loop = asyncio.get_running_loop()
-        deadline = Deadline(loop.time() + seconds, tell)
-        self._open.add(deadline)
+        dated.when = loop.time() + seconds
+        self._open.add(dated)
         if self._looking is not loop:
             self._looking = loop
             loop.call_later(TICK, self._look)
-        return deadline
 
-    def drop(self, deadline: Deadline) -> None:
+    def drop(self, deadline: Dated) -> None:
         """Nobody is to be told any more."""
         self._open.discard(deadline)
 

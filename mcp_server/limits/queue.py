@@ -52,11 +52,6 @@ class Queue:
         """By caller, in the order of their turns. None is empty."""
 
     @property
-    def is_busy(self) -> bool:
-        """True if a call that comes now has to wait."""
-        return bool(self._waiting) or len(self._running) >= self.bounds.running
-
-    @property
     def is_idle(self) -> bool:
         """True if nothing runs or waits."""
         return not self._running and not self._waiting
@@ -75,8 +70,10 @@ class Queue:
         waiting = sum(map(len, self._waiting.values()))
         return waiting >= self.bounds.waiting or len(self._waiting.get(caller, ())) >= share
 
-    def take(self, caller: str) -> Place:
-        """A place that runs at once; the queue is not busy."""
+    def take(self, caller: str) -> Place | None:
+        """A place that runs at once; None if the queue is busy."""
+        if self._waiting or len(self._running) >= self.bounds.running:
+            return None
         place = Place(self, caller)
         self._running.add(place)
         place.is_granted = True

@@ -49,9 +49,10 @@ class Slots:
         Its `turn` uses it; a run that never comes to that gives it back by `drop`.
         """
         queue, caller = self._queue(run, options, manifest), run.caller.name
-        if not queue.is_busy and self._may_run(caller):  # nearly all
+        may_run = caller == EVERYONE or self._may_run(caller)
+        if may_run and (place := queue.take(caller)) is not None:  # nearly all
             self._running[caller] = self._running.get(caller, 0) + 1
-            self._reserved[run.id] = queue.take(caller)
+            self._reserved[run.id] = place
             return
         if queue.is_full(caller, self._share(caller, queue)):
             text = f"{run.pipeline} has more calls than it can take; try again in a moment."
@@ -61,12 +62,15 @@ class Slots:
     def drop(self, run: Run) -> None:
         """Give back what was reserved for this run, unless it was used."""
         if place := self._reserved.pop(run.id, None):
-            self._leave(place)
+            self.leave(place)
 
-    def holds(self, run: Run) -> bool:
-        """True if this run may begin at once, with the slot that was reserved for it."""
+    def granted(self, run: Run) -> Turn | None:
+        """The slot that was reserved for this run, to be left when it is over; None if it has to wait for it."""
         place = self._reserved.get(run.id)
-        return place is not None and place.is_granted
+        if place is None or not place.is_granted:
+            return None
+        del self._reserved[run.id]
+        return Turn(self, run, place)
 
     def turn(self, run: Run, options: Options, manifest: Manifest | None) -> Turn:
         """To be entered with `async with`: waits for a slot, and holds it until the block ends.
@@ -75,10 +79,6 @@ class Slots:
         """
         place = self._reserved.pop(run.id, None) or self._enter(self._queue(run, options, manifest), run)
         return Turn(self, run, place)
-
-    def leave(self, place: Place) -> None:
-        """Let another call have the slot."""
-        self._leave(place)
 
     def again(self, run: Run, queue: Queue) -> Place:
         """A new place for a run that had lent its own."""
@@ -115,7 +115,8 @@ class Slots:
         self._advance([queue])
         return place
 
-    def _leave(self, place: Place) -> None:
+    def leave(self, place: Place) -> None:
+        """Let another call have the slot."""
         queue, caller = place.queue, place.caller
         if not queue.remove(place):
             return

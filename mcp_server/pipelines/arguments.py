@@ -66,7 +66,7 @@ class Arguments:
             values = self._model.__pydantic_validator__.validate_python(arguments)
         except ValidationError as error:
             raise Invalid(_refusal(error, arguments)) from None
-        given = values.model_fields_set | self._always
+        given = values.__pydantic_fields_set__ | self._always
         typed = {name: getattr(values, field) for field, name in self._names.items() if field in given}
         return typed | given_by(self._given, context) if self._given else typed
 

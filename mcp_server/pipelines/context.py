@@ -27,7 +27,6 @@ from ..models import (
     Notice,
     Progress,
     Response,
-    Run,
     Upload,
 )
 from .questions import Ask, Form, Link, Roots, Sampling
@@ -100,11 +99,6 @@ class Context:
         self.rounds = 0
         """How often it returned some."""
         self._closing: ExitStack | None = None
-
-    @classmethod
-    def of(cls, run: Run, emit: Callable[[Event], None], ask: Put) -> Context:
-        """The context of a run."""
-        return cls(run.id, run.caller, emit, run.client, ask)
 
     @property
     def closing(self) -> ExitStack:

@@ -63,7 +63,7 @@ class Runs:
         """`slots` are the engine's."""
         self._catalog = catalog
         self.uploads = Uploads(settings.uploads_folder())
-        self._settings = settings
+        self._settings, self._patience = settings, settings.answer_timeout
         self._history = history
         self.turned: Watch = untold
         """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
@@ -129,11 +129,11 @@ class Runs:
 
     def begin(self, caller: Caller, ready: Ready, inputs: Json, client: Client, listener: Emit) -> Live:
         """Begin a plain call for which nothing has to be waited for but room; raises as `start`."""
-        entry = ready.entry
-        check(caller, "call", entry.name)
-        entry.check(inputs)
-        run = made(entry.version, caller, inputs, ready.timeout, self._ids.new(), client=client)
-        self._admission.admit(entry, run)
+        version = ready.version
+        check(caller, "call", version.pipeline)
+        ready.entry.check(inputs)
+        run = made(version, caller, inputs, ready.timeout, self._ids.new(), client=client)
+        self._admission.admit(run, ready.options, ready.manifest)
         (live := self._begin(run, self.engine.run, ready.recording, None)).listener = listener
         return live
 
@@ -251,10 +251,9 @@ class Runs:
     def _begin(self, run: Run, work: Work, recording: Recording, recorder: Recorder | None) -> Live:
         begin = self.engine.begin if recorder is None and work == self.engine.run else None
         work = recorder.around(work) if recorder else work
-        live = Live(run, work, self._seal, self._settings.answer_timeout, self._turned, begin)
+        live = Live(run, work, self._seal, self._patience, self._turned, begin, self._ended)
         live.recording, live.recorder, live.noticed = recording, recorder, self.noticed
         self._going[run.id] = live
-        live.when_ended(self._ended)
         return live
 
     def _turned(self, identity: str) -> None:

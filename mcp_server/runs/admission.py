@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..catalog import Serving
 from ..limits.slots import Slots
-from ..models import Recording, Run
+from ..models import Manifest, Options, Recording, Run
 from ..store.history import History
 from .breakers import Breakers
 from .cache import Cache
@@ -36,13 +36,15 @@ class Admission:
 
         It is durable then if it lasts. Raises `Overloaded`, `Conflict` for its key, and `Unavailable`.
         """
-        lasts = detached or run.key is not None
         self._breakers.check(run)
+        lasts = detached or run.key is not None
         if not lasts and run.parent is None and run.verb == "call" and (kept := self._cache.find(entry, run)):
             self._history.hit(run.pipeline, run.version)
             self._count(run.pipeline)
             return kept
-        self._reserve(entry, run)
+        manifest = entry.version.manifest
+        if manifest is None or manifest.kind != "steps" or run.verb != "call":  # each step takes its own turn
+            self._slots.reserve(run, entry.options, manifest)
         known = run
         try:
             known = await self._claimed(run, recording) if lasts else None
@@ -51,15 +53,10 @@ class Admission:
                 self.leave(run)
         return known
 
-    def admit(self, entry: Serving, run: Run) -> None:
-        """Let this run begin. Raises `Overloaded`, and `Unavailable` for one that only fails."""
+    def admit(self, run: Run, options: Options, manifest: Manifest | None) -> None:
+        """Let a plain run begin. Raises `Overloaded`, and `Unavailable` if its pipeline only fails."""
         self._breakers.check(run)
-        self._reserve(entry, run)
-
-    def _reserve(self, entry: Serving, run: Run) -> None:
-        manifest = entry.version.manifest
-        if manifest is None or manifest.kind != "steps" or run.verb != "call":  # each step takes its own turn
-            self._slots.reserve(run, entry.options, manifest)
+        self._slots.reserve(run, options, manifest)
 
     async def _claimed(self, run: Run, recording: Recording) -> Run | None:
         if run.key is not None:

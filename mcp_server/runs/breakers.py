@@ -35,10 +35,11 @@ class Breakers:
         """Count how a run ended."""
         if run.verb not in CALLS:
             return
-        digest, breaker = self._breakers.get(run.pipeline, ("", None))
         if run.status == "done":
             self._breakers.pop(run.pipeline, None)
-        elif run.status == "failed" and not meant(run):
+            return
+        digest, breaker = self._breakers.get(run.pipeline, ("", None))
+        if run.status == "failed" and not meant(run):
             if breaker is None or digest != run.digest:
                 breaker = self._made()
                 self._breakers[run.pipeline] = run.digest, breaker

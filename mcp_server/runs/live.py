@@ -49,10 +49,11 @@ class Live:
         patience: float,
         turned: Watch,
         begin: Begin | None = None,
+        told: Callable[[Live], None] | None = None,
     ) -> None:
         """`patience` is how many seconds a question waits; `turned` hears when that begins and ends.
 
-        With `begin` the work needs no task if it can begin at once.
+        With `begin` the work needs no task if it can begin at once. `told` is as if given to `when_ended`.
         """
         self.run = run
         self.question: Question | None = None
@@ -84,7 +85,7 @@ class Live:
         self._trail: Trail | None = None
         self._news: asyncio.Event | None = None
         """While somebody waits for what comes next."""
-        self._told: list[Callable[[Live], None]] = []
+        self._told: list[Callable[[Live], None]] = [told] if told else []
         self._began = self._is_over = self._is_stopped = False
         self._seal = seal
         self._task: asyncio.Task[None] | None = None

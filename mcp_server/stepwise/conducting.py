@@ -8,7 +8,6 @@ from typing import Any, cast
 from ..catalog import Catalog
 from ..content import render
 from ..engines import Runner
-from ..engines.ongoing import Ongoing, Tell
 from ..models import Answers, Emit, Event, Json, Question, Response, Result, Run
 from ..store.tree import Walk
 from . import Choice, Stepwise, Wish
@@ -29,12 +28,8 @@ class Conductor:
         self._catalog = catalog
         self._engine = engine
         self._stepwise = stepwise
-
-    def begin(self, run: Run, emit: Emit, tell: Tell) -> Ongoing | None:
-        """See `Runner.begin`."""
-        if run.verb == "call" and self._goes_in_steps(run.pipeline):
-            return None
-        return self._engine.begin(run, emit, tell)
+        self.begin = engine.begin
+        """See `Runner.begin`; what goes in steps has no slot of its own, so it does not begin so."""
 
     def run(self, run: Run, emit: Emit) -> Awaitable[Result]:
         """See `Engine.run`. The run that lasts is another one, whose id the result tells."""

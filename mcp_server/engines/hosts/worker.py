@@ -119,9 +119,9 @@ class Worker:
             self._wire.send(Kind.LOADED, number, loaded.manifest.model_dump_json().encode())
 
     def _run(self, number: int, run: Run) -> None:
-        call = self._bench.start(self._pipelines[run.pipeline], run, Telling(self._wire, number).emit)
-        self._calls[number] = call
-        call.when_ended(partial(self._ended, number))
+        telling = Telling(self._wire, number).emit
+        ended = partial(self._ended, number)
+        self._calls[number] = self._bench.start(self._pipelines[run.pipeline], run, telling, ended)
 
     def _ended(self, number: int, result: Result) -> None:
         del self._calls[number]

@@ -35,6 +35,7 @@ class Begun:
         self._turned: Callable[[Begun], None] | None = turned
         self._taken: asyncio.Future[Emit] | None = None
         self._deadlines: Deadlines | None = None
+        self.when: float | None = None
         self._live: Live | None = None
         self.starting: asyncio.Task[None] | None = None
         """While something has to be waited for before it begins."""
@@ -48,8 +49,12 @@ class Begun:
     def began(self, live: Live, within: float, deadlines: Deadlines) -> None:
         """Watch the run for so many seconds."""
         self._live, self._deadlines = live, deadlines
-        self._deadline = deadlines.start(within, self._turn)
+        deadlines.add(self, within)
         live.when_ended(self._turn)
+
+    def pass_by(self) -> None:
+        """It takes long."""
+        self._turn()
 
     async def hear(self, event: Event) -> Answers | None:
         """What the run says: nobody asked to hear more than its questions, which wait for a handler."""
@@ -97,7 +102,7 @@ class Begun:
     def _turn(self, _: object = None) -> None:
         turned, self._turned = self._turned, None
         if self._deadlines is not None:
-            self._deadlines.drop(self._deadline)
+            self._deadlines.drop(self)
         if turned is not None:
             turned(self)
 

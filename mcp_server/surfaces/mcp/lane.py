@@ -55,6 +55,7 @@ class Lane:
         self, server: Server, protocol: ProtocolServer, flights: Flights, streamable: StreamableHttp
     ) -> None:
         self._server = server
+        self._catalog = server.catalog
         self._tools = protocol.tools
         self._connections = protocol.connections
         self._flights = flights
@@ -138,31 +139,28 @@ class Lane:
         try:
             live = await start
         except ServerError:
-            self._land(flight)
+            if flight:
+                del self._flights[flight]
             tell(None)
         else:
             begun.began(live, BOUND, self._deadlines)
 
     def _turned(self, asked: Plain, flight: Flight | None, tell: Tell, begun: Begun) -> None:
         """The run has ended, or is for the SDK from now on."""
-        self._land(flight)
+        if flight:
+            del self._flights[flight]
         if begun.abandoned:
             return
         if begun.cancelled:
             tell(framed(asked, CANCELLED, b',"error":'))
-        elif is_answer(begun.run):
-            stamp = None if asked.meta is None else self._stamp
-            tell(framed(asked, bytes_of(begun.run, stamp)))
+        elif is_answer(run := begun.run):
+            tell(framed(asked, bytes_of(run, None if asked.meta is None else self._stamp)))
         else:
             tell(begun)
 
-    def _land(self, flight: Flight | None) -> None:
-        if flight:
-            del self._flights[flight]
-
     def _ready(self, name: str) -> Ready | None:
         """The pipeline if every client can call it as it is, looked up once per state of the catalog."""
-        snapshot = self._server.catalog.snapshot
+        snapshot = self._catalog.snapshot
         if snapshot is not self._snapshot:
             self._snapshot, self._served = snapshot, {}
         if name not in self._served and name in snapshot.entries:

@@ -33,6 +33,9 @@ ENVELOPE = frozenset({VERSION, types.CLIENT_CAPABILITIES_META_KEY, types.CLIENT_
 CALL = frozenset({"name", "arguments", "_meta"})
 """What the params of a plain call may hold."""
 NOTHING: Json = {}
+META = frozenset({"_meta"})
+NESTED = frozenset({float, dict, list})
+"""What has to be looked into before it is known that it is exact."""
 EXACT = 2.0**63
 """Numbers from here on may have been integers that a parser rounded."""
 
@@ -81,23 +84,8 @@ def head_of(given: Headers) -> Head | None:
 
 def plain(body: bytes, head: Head, limit: int) -> Plain | None:
     """The message, of at most `limit` bytes, as a plain request; None for any other."""
-    if len(body) > limit or (message := read(body)) is None:
+    if len(body) > limit:
         return None
-    return in_session(message, head) if head.method is None else modern(message, head)
-
-
-class Message(NamedTuple):
-    """What the body of a plain request says."""
-
-    id: str | int
-    method: str
-    params: Json
-    name: str | None
-    arguments: Json
-
-
-def read(body: bytes) -> Message | None:
-    """The request of a body; None unless it lists tools or calls one, in the usual form."""
     try:
         found: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -105,43 +93,46 @@ def read(body: bytes) -> Message | None:
     if type(found) is not dict:
         return None
     message = cast(Json, found)
-    method, identity, params = message.get("method"), message.get("id"), message.get("params", NOTHING)
+    method, identity, given = message.get("method"), message.get("id"), message.get("params", NOTHING)
     if message.get("jsonrpc") != "2.0" or len(message) != 3 + ("params" in message):
         return None
-    if type(params) is not dict or type(method) is not str or method not in METHODS:
+    if type(given) is not dict or type(method) is not str or method not in METHODS:
         return None
     if type(identity) is not int and (type(identity) is not str or len(identity) > ID_LIMIT):
         return None
-    told = cast(Json, params)
-    name, arguments = told.get("name"), told.get("arguments", NOTHING)
+    params = cast(Json, given)
+    if not (in_session(method, params) if head.method is None else agrees(method, params, head)):
+        return None
+    meta = None if head.method is None else params["_meta"]
     if method == LIST:
-        return Message(identity, method, told, None, NOTHING)
-    if not told.keys() <= CALL or type(name) is not str or type(arguments) is not dict:
+        return Plain(identity, None, NOTHING, meta, head.session)
+    name, arguments = params.get("name"), params.get("arguments", NOTHING)
+    if not params.keys() <= CALL or type(name) is not str or type(arguments) is not dict:
         return None
-    given = cast(Json, arguments)
-    return Message(identity, method, told, name, given) if exact(given) else None
+    inputs = cast(Json, arguments)
+    for value in inputs.values():
+        if type(value) in NESTED and not exact(value):
+            return None
+    return Plain(identity, name, inputs, meta, head.session)
 
 
-def modern(message: Message, head: Head) -> Plain | None:
-    """One that stands for itself: header and body agree, and its envelope holds nothing more."""
-    meta: Any = message.params.get("_meta")
-    if type(meta) is not dict or head.method != METHODS[message.method]:
-        return None
-    envelope = cast(Json, meta)
-    if envelope.get(VERSION) != LATEST_MODERN_VERSION or not envelope.keys() <= ENVELOPE:
-        return None
-    name = message.name
-    fits = len(message.params) == 1 if name is None else head.name == name.encode()
-    return Plain(message.id, name, message.arguments, envelope, "") if fits else None
+def agrees(method: str, params: Json, head: Head) -> bool:
+    """True for a message that stands for itself: header and body agree, its envelope holds nothing more."""
+    envelope: Any = params.get("_meta")
+    if type(envelope) is not dict or head.method != METHODS[method]:
+        return False
+    meta = cast(Json, envelope)
+    if meta.get(VERSION) != LATEST_MODERN_VERSION or not meta.keys() <= ENVELOPE:
+        return False
+    name = params.get("name")
+    if method == LIST:
+        return len(params) == 1
+    return type(name) is str and head.name == name.encode()
 
 
-def in_session(message: Message, head: Head) -> Plain | None:
-    """One that belongs to a session; whether there is such a session, the session knows."""
-    if message.params.get("_meta", NOTHING) != NOTHING:
-        return None
-    if message.name is None and not message.params.keys() <= {"_meta"}:
-        return None
-    return Plain(message.id, message.name, message.arguments, None, head.session)
+def in_session(method: str, params: Json) -> bool:
+    """True for one that belongs to a session; whether there is such a session, the session knows."""
+    return params.get("_meta", NOTHING) == NOTHING and (method != LIST or params.keys() <= META)
 
 
 def exact(value: object) -> bool:
