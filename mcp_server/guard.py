@@ -38,7 +38,7 @@ IDENTITY = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """A request id we take over from a caller: it is echoed and logged."""
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
-REQUEST_ID = b"x-request-id"
+REQUEST_ID, TAKEN = b"x-request-id", b"x-processing-time-ms"
 MALFORMED = (400, "A request needs one Host header, one Origin header at most, and a path.")
 KNOWN = 1000
 """Judgements that are remembered."""
@@ -233,5 +233,4 @@ def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send
 
 def labels(identity: str, seconds: float) -> tuple[tuple[bytes, bytes], ...]:
     """What every response says: the id of its request, and how long it took to begin."""
-    taken = b"%d" % round(1000 * seconds)
-    return (REQUEST_ID, identity.encode()), (b"x-processing-time-ms", taken), NOSNIFF
+    return (REQUEST_ID, identity.encode()), (TAKEN, b"%d" % round(1000 * seconds)), NOSNIFF

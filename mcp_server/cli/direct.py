@@ -13,7 +13,7 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from ..guard import labels, request_id
+from ..guard import NOSNIFF, REQUEST_ID, TAKEN, request_id
 from ..surfaces.mcp.begun import Begun, hand_over
 from ..surfaces.mcp.express import Judged
 from ..telemetry import lines
@@ -23,6 +23,8 @@ END = b"\r\n\r\n"
 LARGEST = 4096
 """Bytes of a head that is remembered."""
 OK = b"HTTP/1.1 200 OK\r\n"
+OWN = b"content-length: %%d\r\n%b: %%b\r\n%b: %%d\r\n%b: %b\r\n\r\n" % (REQUEST_ID, TAKEN, *NOSNIFF)
+"""What an answer says of itself, and what the guard puts on each."""
 
 
 class Direct(Connection):
@@ -111,14 +113,10 @@ class Direct(Connection):
         self._catch_up()
 
     def _answer(self, judged: Judged, body: bytes) -> None:
-        headers = [
-            *self.server_state.default_headers,
-            *judged.headers,
-            (b"content-length", b"%d" % len(body)),
-            *labels(self._identity, time.perf_counter() - self._since),
-        ]
-        head = b"".join([b"%b: %b\r\n" % each for each in headers])
-        self.transport.write(b"".join((OK, head, b"\r\n", body)))
+        usual = b"".join([b"%b: %b\r\n" % each for each in self.server_state.default_headers])
+        taken = round(1000 * (time.perf_counter() - self._since))
+        own = OWN % (len(body), self._identity.encode(), taken)
+        self.transport.write(b"".join((OK, usual, judged.said, own, body)))
         self._all.answered(200)
         self.server_state.total_requests += 1
         self.served = True

@@ -65,7 +65,7 @@ class Slots:
             self.leave(place)
 
     def granted(self, run: Run) -> Turn | None:
-        """The slot that was reserved for this run, to be left when it is over; None if it has to wait for it."""
+        """The slot that was reserved for this run, to be left when it is over; None if it waits for it."""
         place = self._reserved.get(run.id)
         if place is None or not place.is_granted:
             return None

@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any
@@ -87,12 +88,17 @@ def unpack_run(payload: Bytes) -> Run:
     told: Json = orjson.loads(view[RUN.size : start])
     told["inputs"] = json.loads(bytes(view[start:])) if odd else orjson.loads(view[start:])
     name, origin, scopes = told["caller"]
-    told["caller"] = _CALLER.model_copy(update={"name": name, "origin": origin, "scopes": frozenset(scopes)})
+    told["caller"] = _caller(name, origin, tuple(scopes))
     if client := told.get("client"):
         told["client"] = Client(**client)
     if replay := told.get("replay"):
         told["replay"] = Replay(**replay)
     return _BLANK.model_copy(update=told)
+
+
+@lru_cache(maxsize=256)
+def _caller(name: str, origin: str, scopes: tuple[str, ...]) -> Caller:
+    return _CALLER.model_copy(update={"name": name, "origin": origin, "scopes": frozenset(scopes)})
 
 
 def _as_json(value: Any) -> Any:

@@ -37,10 +37,9 @@ class Judged:
     def __init__(self, lane: Lane, head: Head, scope: Scope, size: int, judge: Callable[[], object]) -> None:
         self.size = size
         """Bytes of the body."""
-        self.headers = headers_of(head.session)
+        headers = headers_of(head.session) + ([] if head.session else [NO_STORE])
+        self.said = b"".join(b"%b: %b\r\n" % each for each in headers)
         """What is said of an answer."""
-        if not head.session:
-            self.headers.append(NO_STORE)
         self._lane = lane
         self._head = head
         self._caller: Caller = scope["state"]["caller"]

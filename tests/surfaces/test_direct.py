@@ -1,0 +1,134 @@
+"""Calls behind a head that came before on their connection: answered as all others, in order, and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+from clients import Served, command, serve, until
+
+from .conftest import wrapper
+from .raw import Connection
+from .test_bad_input import headers_of, modern
+
+pytestmark = pytest.mark.anyio
+
+NAP = '''
+    async def run_api_async(self, moment: int, trace: str) -> str:
+        """Sleeps milliseconds, from 90 on seconds, and notes that it began and was stopped."""
+        with open(trace, "a") as file:
+            file.write("began ")
+        try:
+            await asyncio.sleep(moment - 90 if moment >= 90 else moment / 1000)
+        except asyncio.CancelledError:
+            with open(trace, "a") as file:
+                file.write("stopped ")
+            raise
+        return f"slept {moment}"
+'''
+WARM = 3
+"""Calls after which the head is surely known."""
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    folder = tmp_path_factory.mktemp("direct")
+    (folder / "nap").mkdir()
+    (folder / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+    async with serve(folder) as running:
+        yield running
+
+
+async def send(connection: Connection, moment: int, trace: Path, identity: int) -> None:
+    """A call; of two digits each, all have the same head."""
+    arguments = {"moment": moment, "trace": str(trace)}
+    body = modern("tools/call", {"name": "nap", "arguments": arguments}) | {"id": identity}
+    await connection.post("/mcp", body, headers_of(body))
+
+
+async def warm(connection: Connection, trace: Path) -> None:
+    for identity in range(10, 10 + WARM):
+        await send(connection, 10, trace, identity)
+        await connection.read_until(b'"id":%d' % identity)
+        connection.received.clear()
+
+
+async def noted(trace: Path, word: str) -> None:
+    async def is_there() -> bool:
+        return trace.exists() and word in trace.read_text()
+
+    await until(is_there, 30)
+
+
+async def test_what_comes_while_a_call_goes_on_is_answered_in_order(served: Served, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    with anyio.fail_after(60):
+        async with Connection(served.url) as connection:
+            await warm(connection, trace)
+            for identity, moment in enumerate((50, 10, 30, 11, 20, 12), 20):
+                await send(connection, moment, trace, identity)
+            said = bytes(await connection.read_until(b'"id":25'))
+    answers = [said.index(b'"id":%d' % identity) for identity in range(20, 26)]
+    assert answers == sorted(answers)
+    assert said.count(b"HTTP/1.1 200") == 6
+    assert all(f"slept {each}".encode() in said for each in (50, 10, 30, 11, 20, 12))
+
+
+async def test_a_call_that_takes_long_is_answered_once_and_connections_go_on(
+    served: Served, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    with anyio.fail_after(60):
+        async with Connection(served.url) as connection:
+            await warm(connection, trace)
+            before = trace.read_text().count("began")
+            await send(connection, 91, trace, 30)
+            await send(connection, 10, trace, 31)
+            said = bytes(await connection.read_until(b'"id":31'))
+            connection.received.clear()
+            await send(connection, 10, trace, 32)
+            await connection.read_until(b'"id":32')
+    assert b"slept 91" in said[: said.index(b'"id":31')]
+    assert said.count(b'"id":30') == 1
+    assert trace.read_text().count("began") == before + 3
+
+
+@pytest.mark.parametrize("is_taken", [False, True], ids=["at_once", "handed_over"])
+async def test_a_run_is_stopped_when_its_client_leaves(
+    served: Served, tmp_path: Path, is_taken: bool
+) -> None:
+    trace, second = tmp_path / "trace", tmp_path / "twice"
+    with anyio.fail_after(60):
+        async with Connection(served.url) as connection:
+            await warm(connection, trace)
+            trace.unlink()
+            await send(connection, 99, trace, 40)
+            await noted(trace, "began")
+            if is_taken:  # another connection's call, which takes longer than the lane waits
+                async with Connection(served.url) as other:
+                    await send(other, 91, second, 41)
+                    await other.read_until(b'"id":41')
+        await noted(trace, "stopped")
+
+
+async def test_a_first_key_counts_on_connections_that_are_open(tmp_path: Path) -> None:
+    folder, trace = tmp_path / "pipelines", tmp_path / "trace"
+    (folder / "nap").mkdir(parents=True)
+    (folder / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+    with anyio.fail_after(100):
+        async with serve(folder) as served, Connection(served.url) as connection:
+            await warm(connection, trace)
+            make = [*command(folder, served.state)[:3], "keys", "create", "ci", "--scope", "run"]
+            await anyio.run_process([*make, "--state", str(served.state)])
+
+            async def is_asked_for() -> bool:
+                connection.received.clear()
+                await send(connection, 10, trace, 50)
+                said = bytes(await connection.read_until(b"\r\n\r\n"))
+                if said.startswith(b"HTTP/1.1 200"):
+                    await connection.read_until(b'"id":50')
+                return said.startswith(b"HTTP/1.1 401")
+
+            await until(is_asked_for, 30)
