@@ -3,6 +3,7 @@
 __init__    Runs: begin, call, find, repeat, stop
 admission   whether a call begins a run
 live        a run that goes on in this process
+ending      what becomes of it
 lasting     how such a run is made durable
 batches     one pipeline, many inputs
 making      a run before it begins

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
-import orjson
 
-from ..content import failure
 from ..engines.ongoing import Ongoing, Tell
 from ..errors import Conflict, ServerError
 from ..models import Answers, Emit, Event, Json, Notice, Progress, Question, Recording, Result, Run, RunStatus
-from ..store import INTERRUPTED
 from ..store.tree import Watch
+from .ending import Parked, outcome
 from .recorder import Recorder, Work
 from .trail import Trail
-
-ERROR = 500
-"""Characters of a failure that a list of runs shows."""
-
-CANCELLED = "The run was cancelled."
-STOPPED = "The server stopped before this run ended."
-LOST = "What the run said could not be told."
-
-log = logging.getLogger(__name__)
 
 Seal = Callable[["Live", Run], Run | Awaitable[Run]]
 """Writes down how a run has ended, before anybody hears of it; gives what is to be remembered."""
 Begin = Callable[[Run, Emit, Tell], Ongoing | None]
 """Begins the work at once if it can; `Runner.begin` is one."""
-
-
-class Parked(Exception):
-    """Ends the work of a run that waits as a row from now on."""
 
 
 class Live:
@@ -77,7 +61,6 @@ class Live:
         """Set if its components are recorded."""
         self.ending = False
         """True once the work is done, also while its end is being written down."""
-        self._interrupted = False
         self._patience = patience
         self._turned = turned
         self._answers: asyncio.Future[Answers] | None = None
@@ -86,7 +69,7 @@ class Live:
         self._news: asyncio.Event | None = None
         """While somebody waits for what comes next."""
         self._told: list[Callable[[Live], None]] = [told] if told else []
-        self._began = self._is_over = self._is_stopped = False
+        self._began = self._is_over = self._is_stopped = self._interrupted = False
         self._seal = seal
         self._task: asyncio.Task[None] | None = None
         self._ongoing = begin(run, self._hear, self._tell) if begin else None
@@ -177,7 +160,7 @@ class Live:
         self._is_stopped = True
         if self._ongoing is not None:
             self._ongoing.stop()
-            self._finish(self._stopped())
+            self._finish(self._outcome(asyncio.CancelledError()))
         elif self._task is not None and self._began and not self.ending:  # before, its work never begins
             self._task.cancel()
 
@@ -198,14 +181,14 @@ class Live:
 
     def _tell(self, told: Result | BaseException) -> None:
         """The work has ended."""
-        if isinstance(told, Result):
-            self._finish(self._ended(told))
-        elif isinstance(told, asyncio.CancelledError):
-            self._finish(self._stopped())
-        else:
-            if not isinstance(told, ServerError):
-                log.error("run %s could not be heard", self.run.id, exc_info=told)
-            self._finish(self._end("failed", failure(str(told) if isinstance(told, ServerError) else LOST)))
+        self._finish(self._outcome(told))
+
+    def _outcome(self, told: Result | BaseException) -> Run | None:
+        asks = self.question is not None
+        ended = outcome(self.run, told, interrupted=self._interrupted, asks=asks)
+        if ended is not None:
+            self.question, self.listener, self.ending = None, ignore, True
+        return ended
 
     def _finish(self, ended: Run | None) -> None:
         self._ongoing = None
@@ -243,31 +226,9 @@ class Live:
             if self._is_stopped:
                 raise asyncio.CancelledError
             result = await work(self.run, self._hear)
-        except Parked:
-            return None
-        except asyncio.CancelledError:
-            return self._stopped()
-        except ServerError as error:  # undeployed since it was found
-            return self._end("failed", failure(str(error)))
-        return self._ended(result)
-
-    def _stopped(self) -> Run | None:
-        """The run as it is when it was stopped; None if another server goes on with it."""
-        if not self._interrupted:
-            return self._end("cancelled", failure(CANCELLED))
-        if self.run.continues and self.question is None:
-            return None
-        return self._end("failed", failure(STOPPED))
-
-    def _ended(self, result: Result) -> Run:
-        return self._end("failed" if result.is_error else "done", result)
-
-    def _end(self, status: RunStatus, result: Result) -> Run:
-        self.question, self.listener, self.ending = None, ignore, True
-        error = reason(result) if status == "failed" else None
-        error = INTERRUPTED if self._interrupted and error else error
-        ended = {"status": status, "result": result, "error": error, "finished": time.time()}
-        return self.run.model_copy(update=ended | {"question": None})
+        except (Parked, asyncio.CancelledError, ServerError) as error:
+            return self._outcome(error)
+        return self._outcome(result)
 
     async def _hear(self, event: Event) -> Answers | None:
         if isinstance(event, Progress):
@@ -305,13 +266,6 @@ class Live:
         self.run = self.run.model_copy(update={"status": status, "question": question})
         self.changed = time.time()
         self._turned(self.run.id)
-
-
-def reason(result: Result) -> str | None:
-    """The text of a failure, cut."""
-    texts = (block.get("text") for block in orjson.loads(result.content))
-    text: str | None = next((text for text in texts if text), None)
-    return text if text is None or len(text) <= ERROR else text[: ERROR - 1] + "…"
 
 
 async def ignore(event: Event) -> None:

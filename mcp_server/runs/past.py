@@ -13,7 +13,8 @@ from ..models import CALLS, Caller, Emit, Result, Run, RunStatus
 from ..store import INTERRUPTED, Filter, Page, Statistics
 from ..store.changes import earliest_id
 from ..store.history import History
-from .live import CANCELLED, STOPPED, Live
+from .ending import CANCELLED, STOPPED
+from .live import Live
 
 LOOK = 0.25
 """Seconds between two looks at a run of another server."""

@@ -17,7 +17,8 @@ from ..store.history import History
 from ..store.steps import Line, Steps, Turn
 from . import Runs
 from .batches import Batches
-from .live import CANCELLED, Live
+from .ending import CANCELLED
+from .live import Live
 from .making import made
 from .recorder import can_continue, recorder_of
 from .trail import hour

@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from ...errors import NotFound, ServerError
 from ...models import Answers, Fault, Json, Run
 from ...runs import Live
-from ...runs.live import STOPPED
+from ...runs.ending import STOPPED
 from ...runs.past import given
 from ...server import Server
 from ...store import INTERRUPTED
