@@ -24,8 +24,8 @@ NEXT = "haystack-mcp-server/next"
 
 KEPT = 1000
 """Artifacts that are kept; the oldest go first."""
-BYTES = 256 * 1024 * 1024
-"""Bytes of all of them."""
+BYTES = 64 * 1024 * 1024
+"""Bytes of all of them. What history keeps is read there when it has gone from here."""
 AGE = 3600.0
 """Seconds each is kept."""
 

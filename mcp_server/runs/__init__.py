@@ -12,6 +12,7 @@ recorder    what a run tells of its components while it goes, kept
 steps       runs whose components are recorded: gone on with, forked, rewound, shown
 past        what runs were: read from history, as callers may see it
 elsewhere   runs of other servers on the same store: stopped and answered through it
+kept        ended runs that are remembered, as far as they fit
 trail       what a run said, for who follows it
 values      the value that a run gave
 uploads     files that came with calls
@@ -22,7 +23,7 @@ breakers    pipelines that only fail, not called for a while
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap, OrderedDict
+from collections import ChainMap
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -41,6 +42,7 @@ from .admission import Admission
 from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
+from .kept import Kept
 from .lasting import commit, let_last
 from .leaving import leave, make_room
 from .live import Live, ignore, parked, unsealed
@@ -51,8 +53,6 @@ from .recorder import Recorder, Work, recorder_of
 from .uploads import Supplied, Uploads
 
 __all__ = ["Live", "Ready", "Runs", "ignore", "new_id"]
-
-KEPT = 1000  # ended runs that are remembered because somebody was given their id
 
 
 class Runs:
@@ -75,7 +75,7 @@ class Runs:
         self._admission = Admission(self.breakers, slots, history, self.cache, count)
         self.told: Callable[[Run], None] = lambda run: None  # of each that ended; it must not wait
         self._going: dict[str, Live] = {}
-        self._ids, self._kept = Ids(), OrderedDict[str, Live]()
+        self._ids, self._kept = Ids(), Kept()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
         self.elsewhere = Elsewhere(history, self.past, self._going)
         self.engine = Supplied(engine, self.uploads, self.past.part)
@@ -294,7 +294,5 @@ class Runs:
         if live.run.ended:  # else another server goes on with it
             self.told(live.run)
         if live.shared and not live.run.parked:  # what waits as a row is read there
-            self._kept[live.run.id] = live
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            self._kept.keep(live)
         self.turned(live.run.id)

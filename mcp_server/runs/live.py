@@ -85,6 +85,11 @@ class Live:
                 self._trail.end()
         return self._trail
 
+    @property
+    def said(self) -> int:
+        """Characters of what it said that are kept."""
+        return self._trail.size if self._trail else 0
+
     async def next(self) -> Question | None:
         """Wait for a question that its listener does not answer, or for the end: None, and `run` has ended.
 

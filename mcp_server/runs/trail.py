@@ -14,7 +14,7 @@ from ..models import Chunk, Event, Notice, Run
 KEPT = 500
 """Events of a run that are kept; the oldest go first."""
 SIZE = 256 * 1024
-"""Characters of streamed text that they may have."""
+"""Characters that they may have."""
 
 
 class Trail:
@@ -23,8 +23,9 @@ class Trail:
     def __init__(self, last: int = 0) -> None:
         self.last = last
         """The number of the newest event."""
+        self.size = 0
+        """Characters of the events that are kept."""
         self._said: deque[tuple[int, Event]] = deque()
-        self._size = 0
         self._over = False
         self._news = asyncio.Event()
 
@@ -34,9 +35,9 @@ class Trail:
             return
         self.last += 1
         self._said.append((self.last, event))
-        self._size += size_of(event)
-        while len(self._said) > KEPT or (self._size > SIZE and len(self._said) > 1):
-            self._size -= size_of(self._said.popleft()[1])
+        self.size += size_of(event)
+        while len(self._said) > KEPT or (self.size > SIZE and len(self._said) > 1):
+            self.size -= size_of(self._said.popleft()[1])
         self._wake()
 
     def end(self) -> None:
@@ -75,4 +76,4 @@ def hour(run: Run) -> int:
 
 def size_of(event: Event) -> int:
     """What an event counts for."""
-    return len(event.text) if isinstance(event, Chunk) else 0
+    return len(event.text) if isinstance(event, Chunk) else len(repr(event))
