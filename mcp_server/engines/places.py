@@ -71,6 +71,7 @@ class PlacesGeneration(ABC, Generic[P]):
     def __init__(self, group: Group, places: Mapping[str, P]) -> None:
         self.group = group
         self.places = places
+        self._launching: set[asyncio.Task[None]] = set()
         self._report: Report | None = None
         self.locate: Locate = stays
 
@@ -110,11 +111,29 @@ class PlacesGeneration(ABC, Generic[P]):
     def begin(self, run: Run, emit: Emit, tell: Tell, deadlines: Deadlines, slots: Slots) -> Ongoing | None:
         """See `Generation.begin`."""
         place = self.places[run.pipeline]
-        if not self.is_ready(place) or (turn := slots.granted(run)) is None:
+        if not self.is_ready(place) or (turn := slots.reserved(run)) is None:
             return None
         ongoing = Holding(run, emit, tell, place, turn, deadlines)
-        self.launch(place, run, ongoing)
+        if turn.place.is_granted:
+            self.launch(place, run, ongoing)
+        else:
+            turn.place.then = partial(self._granted, place, run, ongoing)
         return ongoing
+
+    def _granted(self, place: P, run: Run, ongoing: Ongoing) -> None:
+        """Its turn has come."""
+        if self.is_ready(place):
+            self.launch(place, run, ongoing)
+        else:
+            task = asyncio.create_task(self._launch_later(place, run, ongoing))
+            self._launching.add(task)
+            task.add_done_callback(self._launching.discard)
+
+    async def _launch_later(self, place: P, run: Run, ongoing: Ongoing) -> None:
+        if broken := await self.ready(place):
+            ongoing.put(broken)
+        elif not ongoing.over:
+            self.launch(place, run, ongoing)
 
     async def run(self, run: Run, emit: Emit, clock: Deadline, slots: Slots) -> Result:
         """See `Generation.run`."""

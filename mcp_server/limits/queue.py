@@ -19,17 +19,22 @@ class Bounds:
 class Place:
     """A call in a queue; it runs once it is granted."""
 
-    __slots__ = ("_waiter", "caller", "is_granted", "queue")
+    __slots__ = ("_waiter", "caller", "is_granted", "queue", "then")
 
     def __init__(self, queue: Queue, caller: str) -> None:
         self.queue = queue
         self.caller = caller
         self.is_granted = False
+        self.then: Callable[[], None] | None = None
+        """Called once it runs, if it had to wait."""
         self._waiter: asyncio.Future[None] | None = None
 
     def grant(self) -> None:
         """It runs from now on."""
         self.is_granted = True
+        if self.then is not None:
+            then, self.then = self.then, None
+            then()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

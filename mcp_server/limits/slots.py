@@ -64,13 +64,10 @@ class Slots:
         if place := self._reserved.pop(run.id, None):
             self.leave(place)
 
-    def granted(self, run: Run) -> Turn | None:
-        """The slot that was reserved for this run, to be left when it is over; None if it waits for it."""
-        place = self._reserved.get(run.id)
-        if place is None or not place.is_granted:
-            return None
-        del self._reserved[run.id]
-        return Turn(self, run, place)
+    def reserved(self, run: Run) -> Turn | None:
+        """What was reserved for this run, to be left when it is over; None if it reserved nothing."""
+        place = self._reserved.pop(run.id, None)
+        return None if place is None else Turn(self, run, place)
 
     def turn(self, run: Run, options: Options, manifest: Manifest | None) -> Turn:
         """To be entered with `async with`: waits for a slot, and holds it until the block ends.
