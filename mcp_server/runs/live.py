@@ -104,7 +104,12 @@ class Live:
         return self.question
 
     async def patiently(self, within: float | None) -> Question | None:
-        """The same for `within` seconds, and as long again while its listener asks; then None."""
+        """The same for `within` seconds, and as long again while its listener asks; then None.
+
+        For 0 seconds nobody waits, however soon it ends.
+        """
+        if within == 0 and not self.ending and self.question is None:
+            return None
         while True:
             with anyio.move_on_after(within):
                 return await self.next()
