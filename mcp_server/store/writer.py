@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .journal import Journal
 
-WINDOW = 0.05
+WINDOW = 0.02
 """Seconds in which changes that nobody waits for are gathered."""
 GATHERED = 2000
 """Changes that are enough for a commit before that."""
