@@ -15,7 +15,7 @@ export async function converse(client, call, changed, capabilities, version) {
   const { tools } = await client.listTools();
   const echo = await call({ name: 'echo', arguments: { text: 'hi' } });
   const heard = [];
-  const steps = await call({ name: 'steps', arguments: { count: 3 } }, { onprogress: (p) => heard.push(p.message) });
+  const steps = await call({ name: 'steps', arguments: { count: 50 } }, { onprogress: (p) => heard.push(p.message) });
   const bad = await call({ name: 'echo', arguments: {} });
   const unknown = await call({ name: 'nowhere', arguments: {} }).catch((error) => error);
   const name = `made_by_${process.pid}`;
