@@ -5,6 +5,7 @@ Every row is a file in `rows` with `async def measure(bench) -> list[Finding]`.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,11 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from textwrap import dedent
+from types import MappingProxyType
+
+import anyio
 
 from .load import CONNECTIONS, Answers, Check, load
 from .peers import Peer
 from .processes import Process, module, seconds, serve
 from .requests import ERAS, MODERN, TEXT, Client, Era, answered
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,13 @@ class Bench:
         return answers
 
     @asynccontextmanager
-    async def ours(self, name: str, pipelines: Mapping[str, str], *flags: str) -> AsyncIterator[Process]:
-        """Our server over wrappers (the body of each class by name), with history, limits and access on."""
+    async def ours(
+        self, name: str, pipelines: Mapping[str, str], *flags: str, extra: Mapping[str, str] = NO_HEADERS
+    ) -> AsyncIterator[Process]:
+        """Our server over wrappers (the body of each class by name), with history, limits and access on.
+
+        `extra` are headers that its clients need; see `key`.
+        """
         folder = self.folder / name
         for pipeline, body in pipelines.items():
             write(folder / "pipelines" / pipeline, body)
@@ -145,19 +156,28 @@ class Bench:
             return module("mcp_server", "run", *where, *flags)
 
         async def ready(port: int) -> bool:
-            return await works(port, one)
+            return await works(port, one, extra)
 
         async with serve(command, ready) as process:
             yield process
+
+    async def key(self, name: str) -> dict[str, str]:
+        """The header with a key for the server of that name; its rates are counted, and never reached."""
+        state = self.folder / name / "state"
+        state.mkdir(parents=True)
+        rates = ("--per-second", "1000000", "--per-hour", "1000000000")
+        words = module("mcp_server", "keys", "create", "benchmark", "--state", str(state), *rates, "--json")
+        made = await anyio.run_process(words)
+        return {"Authorization": f"Bearer {json.loads(made.stdout)['key']}"}
 
     async def clients(self, stack: AsyncExitStack, process: Process) -> Mapping[Era, Client]:
         """A client of each era."""
         return {era: await Client(process.port, era).open() for era in ERAS}
 
 
-async def works(port: int, tool: str) -> bool:
+async def works(port: int, tool: str, extra: Mapping[str, str]) -> bool:
     """True if a call of the tool is answered rightly."""
-    client = await Client(port, MODERN).open()
+    client = await Client(port, MODERN, extra=extra).open()
     answers = await load(port, lambda n: client.call(n, tool, {"text": TEXT}), answered, 1, 1)
     return not answers.errors
 

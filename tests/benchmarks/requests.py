@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from .load import Line, connect
@@ -38,7 +39,9 @@ def http(port: int, path: str, message: dict[str, Any], headers: dict[str, str])
 class Client:
     """What a client of one era sends. `extra` are headers, such as a key."""
 
-    def __init__(self, port: int, era: Era, path: str = "/mcp", extra: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, port: int, era: Era, path: str = "/mcp", extra: Mapping[str, str] | None = None
+    ) -> None:
         self._port, self.era, self._path = port, era, path
         self._headers = {"MCP-Protocol-Version": era, **(extra or {})}
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from statistics import median
 
-from ..harness import Bench, Finding, Load, Target
+from ..harness import NO_HEADERS, Bench, Finding, Load, Target
 from ..load import load
 from ..processes import Process, serve
 from ..requests import ERAS, MODERN, SESSION, TEXT, Client, Era, answered
@@ -31,6 +31,8 @@ FLOORS: Mapping[tuple[str, Era], float] = {
     ("host sync", SESSION): 0.35,
 }
 CALLED = {"local": "engine `local`", "host async": "async in a host", "host sync": "sync in a host"}
+KEYED = "keyed"
+"""Engine `local` again, for a caller with a key and rates: each call is judged and counted."""
 FRONT_PART = "processor of the front for a call, async in a host"
 ADDED = {"host async": 0.15, "host sync": 0.3}
 """Milliseconds that a call through a host may take longer than one of bare Starlette, one at a time."""
@@ -72,6 +74,12 @@ async def own(bench: Bench, stack: AsyncExitStack) -> list[Target]:
     ):
         for era in ERAS:
             found.append(Target(f"{name} {era}", process, await calling(process, era, tool)))
+    key = await bench.key(KEYED)
+    keyed = await stack.enter_async_context(
+        bench.ours(KEYED, {"echo": ASYNC}, "--engine", "local", extra=key)
+    )
+    for era in ERAS:
+        found.append(Target(f"{KEYED} {era}", keyed, await calling(keyed, era, "echo", extra=key)))
     return found
 
 
@@ -94,9 +102,11 @@ async def peer(bench: Bench, stack: AsyncExitStack, name: str, eras: Sequence[Er
     return [Target(f"{name} {era}", process, await calling(process, era, "echo", it.path)) for era in eras]
 
 
-async def calling(process: Process, era: Era, tool: str, path: str = "/mcp") -> Callable[[int], bytes]:
+async def calling(
+    process: Process, era: Era, tool: str, path: str = "/mcp", extra: Mapping[str, str] = NO_HEADERS
+) -> Callable[[int], bytes]:
     """Makes the requests of one client."""
-    client = await Client(process.port, era, path).open()
+    client = await Client(process.port, era, path, extra).open()
     return lambda number: client.call(number, tool, {"text": TEXT})
 
 
@@ -109,6 +119,10 @@ def ratios(loads: Mapping[str, Load]) -> list[Finding]:
         about = f"{own.cost:.0f} µs of processor a call"
         what = f"calls a second, {CALLED[name]}: of bare Starlette's"
         found.append(Finding(what, base.times(own), bound, about=about, era=era))
+    for era in ERAS:
+        own = loads[f"{KEYED} {era}"]
+        what = f"the same with a key and its rates, {CALLED['local']}"
+        found.append(Finding(what, base.times(own), about=f"{own.cost:.0f} µs of processor a call", era=era))
     return found
 
 
