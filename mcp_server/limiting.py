@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -21,6 +22,7 @@ KINDS: tuple[tuple[str, re.Pattern[str], Kind], ...] = (
     ("GET", re.compile(r"(/api)?/models/contributors/[^/]+/impact/?"), "impact"),
 )
 """The routes that are counted once more, by themselves."""
+STEP_NAMES = ("X-RateLimit-Remaining", "X-RateLimit-Reset")
 POLICY = 1008
 
 
@@ -38,7 +40,7 @@ class RateLimits:
         caller: Caller = scope["state"]["caller"]
         standing = None
         if caller.name not in UNCOUNTED:
-            standing = await self._rates.request(caller, kind_of(scope))
+            standing = counted(scope, caller) or await self._rates.request(caller, kind_of(scope))
         if standing is None:
             await self._app(scope, receive, send)
         elif standing.after is None:
@@ -51,6 +53,13 @@ class RateLimits:
             await send({"type": "websocket.close", "code": POLICY})
 
 
+def counted(scope: Scope, caller: Caller) -> Standing | None:
+    """How the caller stands if this request was counted before it came here; see `surfaces.mcp.express`."""
+    connection: dict[str, Any] = scope["state"].get("connection", {})
+    name, standing = connection.pop("counted", ("", None))
+    return standing if name == caller.name else None
+
+
 def kind_of(scope: Scope) -> Kind | None:
     """What the request is counted as beside being one."""
     method, path = scope.get("method", "GET"), path_of(scope)
@@ -59,14 +68,9 @@ def kind_of(scope: Scope) -> Kind | None:
 
 def headers(scope: Scope, standing: Standing) -> Mapping[str, str]:
     """What the caller has left, when it has all again (seconds since the epoch), when to try again."""
-    remaining, reset = str(standing.remaining), str(math.ceil(standing.reset))
-    told = {
-        "X-RateLimit-Limit": str(standing.limit),
-        "X-RateLimit-Remaining": remaining,
-        "X-RateLimit-Reset": reset,
-    }
+    told = standing.told()
     if STEPS.fullmatch(path_of(scope)):  # their clients know other names
-        told |= {"X-Rate-Limit-Remaining": remaining, "X-Rate-Limit-Reset": reset}
+        told |= {name.replace("RateLimit", "Rate-Limit"): told[name] for name in STEP_NAMES}
     if standing.after is not None:
         told["Retry-After"] = str(max(1, math.ceil(standing.after)))
     return told

@@ -30,7 +30,7 @@ from . import token
 from .attempts import Attempts
 from .denied import INVALID, Denied
 from .held import Held
-from .keyring import PATIENCE, Keyring
+from .keyring import NAMED, PATIENCE, Keyring
 from .oauth import oauth_of
 from .peers import same_user
 from .scopes import ALL, granted
@@ -104,9 +104,15 @@ class Access:
         return not (self.local or self._insecure) or any(each.active for each in self.authenticators)
 
     def judging(self) -> object:
-        """What callers without a key are judged by: another object whenever that changes, None as long as it
-        is not known."""
+        """What callers are judged by who have no access token: another object whenever that changes, None as
+        long as it is not known."""
         return self.keyring.known
+
+    def serves(self, caller: Caller) -> bool:
+        """True for who needs no credential, or has a key, as long as that is good."""
+        return caller.name == self.owner.name or (
+            caller.name.startswith(NAMED) and self.keyring.serves(caller.name)
+        )
 
     def allowed(self, scopes: Collection[str]) -> frozenset[str]:
         """What these scopes let their holder do here. Raises `Invalid` for a word that is no scope."""

@@ -127,6 +127,11 @@ class Keyring:
             raise Denied(INVALID)
         return caller
 
+    def serves(self, name: str) -> bool:
+        """True as long as the key of the caller of that name is good."""
+        key, _ = (self._known or {}).get(name.removeprefix(NAMED), (None, None))
+        return key is not None and key.serves
+
     async def reload(self) -> None:
         """Read the keys now."""
         try:

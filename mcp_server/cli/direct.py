@@ -40,6 +40,8 @@ class Direct(Connection):
         self._call: Begun | None = None
         """Its run."""
         self._data = b""
+        self._head = b""
+        """A known head whose body has not come yet: many clients send the two one after the other."""
         self._later = bytearray()
         """What came meanwhile."""
         self._since = 0.0
@@ -51,8 +53,15 @@ class Direct(Connection):
         if self._judged is not None:
             self._later += data
             self.flow.pause_reading()
-        elif not self._known or not self._takes(data):
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
+        if not self._known or not self._takes(data):
             self._read(data)
+
+    def late(self, now: float) -> None:
+        self._give_up()
+        super().late(now)
 
     def connection_lost(self, exc: Exception | None) -> None:
         call, self._call = self._call, None
@@ -62,19 +71,34 @@ class Direct(Connection):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
+        self._give_up()
         if self._judged is None:
             super().shutdown()
         else:
             self._closes = True
 
+    def _give_up(self) -> None:
+        """Wait for the body of a known head no longer."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._read(head)
+
     def _takes(self, data: bytes) -> bool:
         """Serve what came if it is one whole message that goes so."""
         end = data.find(END) + len(END)
         judged = self._known.get(data[:end])
-        if judged is None or len(data) != end + judged.size or not self._is_between():
+        if judged is None or not self._is_between():
+            return False
+        if len(data) == end and judged.size:
+            self._head = data
+            self._wait(self._limits.body_timeout)
+            return True
+        if len(data) != end + judged.size:
             return False
         if not judged.holds():
             self._known.clear()
+            return False
+        if not judged.counts():
             return False
         self._since, self._identity = time.perf_counter(), request_id(None)
         lines.request_id.set(self._identity)
@@ -82,6 +106,7 @@ class Direct(Connection):
         going = judged.ask(data[end:], self._identity, self._tell)
         if going is None:
             self._judged = None
+            self.app_state["connection"]["counted"] = judged.counted
             return False
         self._all.waiting.pop(self, None)
         self._all.begin(self.peer)
@@ -104,6 +129,8 @@ class Direct(Connection):
                 self._answer(judged, told)
             return
         data = self._data
+        if judged is not None:
+            self.app_state["connection"]["counted"] = judged.counted
         self._over()
         cycle = self._read(data)
         if told is not None and cycle is not None:

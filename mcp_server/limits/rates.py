@@ -79,6 +79,14 @@ class Standing:
     after: float | None = None
     """Seconds until the next request is let through; None if this one was."""
 
+    def told(self) -> dict[str, str]:
+        """As HTTP headers: what is left, and when the caller has all again, in seconds since the epoch."""
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(math.ceil(self.reset)),
+        }
+
 
 def taken(rules: Sequence[Rule], counters: Counters, now: float) -> tuple[Counters, Standing]:
     """Take one request of every rule, or of none. Gives the counters then, and the standing to tell.
@@ -115,6 +123,10 @@ class Memory:
 
     async def take(self, caller: str, rules: Sequence[Rule]) -> Standing:
         """See `Ledger`."""
+        return self.taken(caller, rules)
+
+    def taken(self, caller: str, rules: Sequence[Rule]) -> Standing:
+        """The same at once."""
         counters, standing = taken(rules, self._counters.pop(caller, {}), self._clock())
         self._counters[caller] = counters  # at the end: it asked last
         if len(self._counters) > KEPT:
@@ -142,14 +154,28 @@ class Rates:
 
     async def request(self, caller: Caller, kind: Kind | None = None) -> Standing | None:
         """Count a request; None for a caller that has no limits."""
+        rules = self._rules(caller, kind)
+        return await self._ledger.take(caller.name, rules) if rules else None
+
+    @property
+    def at_hand(self) -> bool:
+        """True if nobody has to be waited for to count."""
+        return isinstance(self._ledger, Memory)
+
+    def counted(self, caller: Caller) -> Standing | None:
+        """As `request`, of one that is of no kind of its own; the ledger must be at hand."""
+        assert isinstance(self._ledger, Memory)
+        rules = self._rules(caller, None)
+        return self._ledger.taken(caller.name, rules) if rules else None
+
+    def _rules(self, caller: Caller, kind: Kind | None) -> Sequence[Rule]:
+        if caller.name in UNCOUNTED:
+            return ()
         hour = self._hour if caller.rate is None else caller.rate
         own = self._kinds.get(kind, ()) if kind else ()
         second = caller.per_second
         bucket = (Bucket("second", second, math.ceil(2 * second)),) if second else self._bucket
-        rules = (*own, *((Window("hour", hour, HOUR),) if hour else ()), *bucket)
-        if caller.name in UNCOUNTED or not rules:
-            return None
-        return await self._ledger.take(caller.name, rules)
+        return (*own, *((Window("hour", hour, HOUR),) if hour else ()), *bucket)
 
     async def count(self, caller: Caller, kind: Kind) -> None:
         """Count what was asked for within a request that was counted. Raises `Limited`."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from clients import Served, command, serve, until
 
 from .conftest import wrapper
 from .raw import Connection
 from .test_bad_input import headers_of, modern
+from .test_http import HEADERS
 
 pytestmark = pytest.mark.anyio
 
@@ -132,3 +135,62 @@ async def test_a_first_key_counts_on_connections_that_are_open(tmp_path: Path) -
                 return said.startswith(b"HTTP/1.1 401")
 
             await until(is_asked_for, 30)
+
+
+@pytest.fixture(scope="module")
+async def keyed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Served, dict[str, str]]]:
+    """A server, and keys by their names."""
+    folder, state = tmp_path_factory.mktemp("keyed"), tmp_path_factory.mktemp("state")
+    (folder / "nap").mkdir()
+    (folder / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+    keys = dict[str, str]()
+    for name, flags in {"counted": ("--per-hour", "9"), "taken": ()}.items():
+        make = [*command(folder, state)[:3], "keys", "create", name, *flags, "--json", "--state", str(state)]
+        keys[name] = json.loads((await anyio.run_process(make)).stdout)["key"]
+    async with serve(folder, state=state) as running:
+        yield running, keys
+
+
+def caller(served: Served, key: str) -> httpx.AsyncClient:
+    """A client with one connection, which sends a head and its body one after the other."""
+    return httpx.AsyncClient(
+        base_url=served.url,
+        headers={"Authorization": f"Bearer {key}"},
+        limits=httpx.Limits(max_connections=1),
+        trust_env=False,
+        timeout=30,
+    )
+
+
+async def called(http: httpx.AsyncClient, moment: int, trace: Path) -> httpx.Response:
+    body = modern("tools/call", {"name": "nap", "arguments": {"moment": moment, "trace": str(trace)}})
+    return await http.post("/mcp", json=body, headers=HEADERS | headers_of(body))
+
+
+async def test_calls_with_a_key_are_counted_once_each(
+    keyed: tuple[Served, dict[str, str]], tmp_path: Path
+) -> None:
+    served, keys = keyed
+    async with caller(served, keys["counted"]) as http:
+        for left, moment in zip(range(8, -1, -1), (10, 10, 10, 10, 91, 10, 91, 10, 10), strict=True):
+            answer = await called(http, moment, tmp_path / "trace")
+            assert answer.status_code == 200 and f"slept {moment}" in answer.text
+            assert answer.headers["x-ratelimit-remaining"] == str(left)
+        refused = await called(http, 10, tmp_path / "trace")
+        assert refused.status_code == 429 and "retry-after" in refused.headers
+
+
+async def test_a_revoked_key_is_refused_on_a_connection_that_knew_it(
+    keyed: tuple[Served, dict[str, str]], tmp_path: Path
+) -> None:
+    served, keys = keyed
+    async with caller(served, keys["taken"]) as http:
+        for _ in range(WARM):
+            assert (await called(http, 10, tmp_path / "trace")).status_code == 200
+        revoke = [*command(served.folder, served.state)[:3], "keys", "revoke", "taken"]
+        await anyio.run_process([*revoke, "--state", str(served.state)])
+
+        async def is_refused() -> bool:
+            return (await called(http, 10, tmp_path / "trace")).status_code == 401
+
+        await until(is_refused, 30)

@@ -12,7 +12,7 @@ from .. import Surface
 from ..operations import routes as paths
 from .discovery import operations
 from .door import Flights
-from .express import Express
+from .express import Express, Judge
 from .http import StreamableHttp, routes
 from .lane import Lane
 from .protocol import ProtocolServer
@@ -40,5 +40,7 @@ def surface(server: Server) -> Surface:
     own = routes(protocol, streamable, sse, flights, paths(operations(server, protocol.tools)))
     lane = Lane(server, protocol, flights, streamable)
     fast = server.settings.express and not server.settings.otlp_endpoint  # the SDK makes the spans
-    express = functools.partial(Express, lane=lane, judge=server.access.judging) if fast else None
+    express = (
+        functools.partial(Express, lane=lane, judge=Judge(server.access, server.rates)) if fast else None
+    )
     return Surface(own, lifespan, protocol.changes.close, sse.calls, express=express)

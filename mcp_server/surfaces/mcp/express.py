@@ -8,13 +8,13 @@ on the same connection (`Judged`), until something changes that they judge by.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...limits.slots import EVERYONE
+from ...access import Access
+from ...limits.rates import Rates, Standing
 from ...models import Caller
 from .begun import Begun, hand_over, has_begun
 from .door import read, replay
@@ -34,22 +34,39 @@ HEADS = 16
 class Judged:
     """A head that was let through: messages behind it are the lane's to answer."""
 
-    def __init__(self, lane: Lane, head: Head, scope: Scope, size: int, judge: Callable[[], object]) -> None:
+    def __init__(self, lane: Lane, head: Head, scope: Scope, size: int, judge: Judge) -> None:
         self.size = size
         """Bytes of the body."""
         headers = headers_of(head.session) + ([] if head.session else [NO_STORE])
-        self.said = b"".join(b"%b: %b\r\n" % each for each in headers)
-        """What is said of an answer."""
+        self._said = b"".join(b"%b: %b\r\n" % each for each in headers)
+        self.counted: tuple[str, Standing | None] = ("", None)
+        """Whose the latest message is, and how that caller stands then, if it has limits."""
         self._lane = lane
         self._head = head
         self._caller: Caller = scope["state"]["caller"]
         self._shared = lane.shared(scope["headers"])
         self._judge = judge
-        self._as = judge()
+        self._as = judge.state()
 
     def holds(self) -> bool:
         """False once it has to be judged again."""
-        return self._judge() is self._as and not self._lane.stopping
+        judge = self._judge
+        return judge.state() is self._as and judge.serves(self._caller) and not self._lane.stopping
+
+    @property
+    def said(self) -> bytes:
+        """What is said of the answer, as headers."""
+        standing = self.counted[1]
+        if standing is None:
+            return self._said
+        own = "".join([f"{name.lower()}: {value}\r\n" for name, value in standing.told().items()])
+        return self._said + own.encode()
+
+    def counts(self) -> bool:
+        """Count a message; False if it is one too many."""
+        standing = self._judge.counted(self._caller)
+        self.counted = (self._caller.name, standing)
+        return standing is None or standing.after is None
 
     def ask(self, body: bytes, request_id: str, tell: Tell) -> Answer | Begun | None:
         """See `Lane.ask`."""
@@ -57,11 +74,26 @@ class Judged:
         return self._lane.ask(body, self._head, self._caller, about, tell)
 
 
+class Judge:
+    """What callers are judged by, and what they are counted with."""
+
+    def __init__(self, access: Access, rates: Rates) -> None:
+        self.state = access.judging
+        """Gives another object whenever a judgement has to be made again; None if it cannot be kept."""
+        self.serves = access.serves
+        """True for a caller whose credential is still good, or who needs none."""
+        self.counted = rates.counted
+        self._rates = rates
+
+    def keeps(self, caller: Caller) -> bool:
+        """True if what was found of this caller is good for its next message, too."""
+        return self.state() is not None and self._rates.at_hand and self.serves(caller)
+
+
 class Express:
     """ASGI middleware behind guard and authentication: what the lane does not answer goes to the routes."""
 
-    def __init__(self, app: ASGIApp, *, lane: Lane, judge: Callable[[], object]) -> None:
-        """`judge` gives what callers are judged by, another object whenever that changes; None if unknown."""
+    def __init__(self, app: ASGIApp, *, lane: Lane, judge: Judge) -> None:
         self._app = app
         self._lane = lane
         self._judge = judge
@@ -115,13 +147,13 @@ class Express:
         return answer
 
     def _remember(self, head: Head, scope: Scope, size: int) -> None:
-        """Let the listener ask by itself from now on, if nothing has to be judged or counted each time."""
+        """Let the listener ask by itself from now on, if nothing has to be judged each time."""
         state: dict[str, Any] = scope["state"]
         raw, connection = state.get("head"), state.get("connection")
-        if raw is None or connection is None or scope["query_string"] or self._judge() is None:
+        if raw is None or connection is None or scope["query_string"] or size > SMALL:
             return
         told = {b"origin", b"x-request-id"}
-        if size > SMALL or state["caller"].name != EVERYONE or not told.isdisjoint(dict(scope["headers"])):
+        if not self._judge.keeps(state["caller"]) or not told.isdisjoint(dict(scope["headers"])):
             return
         known = cast(dict[bytes, Judged], connection["known"])
         if len(known) >= HEADS:
