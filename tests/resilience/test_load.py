@@ -95,11 +95,16 @@ async def test_many_large_bodies_take_bounded_memory(folder: Path) -> None:
         await loaded(served.url)
         data = call(served.url, "echo", {"text": "x" * 1_040_000})
         highest, statuses = 0, list[int]()
+        sent, all_sent = 0, asyncio.Event()
 
         async def large(raw: Wire) -> None:
+            nonlocal sent
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 await raw.send(data[:-1])
-                await asyncio.sleep(0.5)
+                sent += 1
+                if sent == len(connections):
+                    all_sent.set()
+                await all_sent.wait()
                 await raw.send(data[-1:])
                 statuses.append((await raw.answer())[0])
             await raw.close()
