@@ -10,12 +10,11 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import NoReturn
 
 from mcp_server.cli import main
+from mcp_server.engines.hosts.forkserver import die_with_parent
 from mcp_server.pipelines import haystack
 
 LATER = (
@@ -31,7 +30,8 @@ LATER = (
 
 
 def live(output: str, *arguments: str) -> NoReturn:
-    """Become a server whose output goes to a file."""
+    """Become a server whose output goes to a file, and that does not outlive its nurse."""
+    die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for descriptor, source in enumerate((os.open(os.devnull, os.O_RDONLY), written, written)):
@@ -50,18 +50,12 @@ def nurse() -> None:
         import_module(name)
     haystack.install()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
-    born: list[int] = []
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             live(*json.loads(line))
-        born.append(child)
         print(child, flush=True)
-    for each in born:
-        if Path(f"/proc/{each}").exists():
-            with suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
 
 
 if __name__ == "__main__":
