@@ -13,13 +13,14 @@ TOP, BAR, GAP = 90, 14, 14
 NAMES = {
     "Starlette": "bare Starlette, JSON echo",
     "local": "mcp-server, in process",
+    "keyed": "mcp-server, in process, key",
     "host async": "mcp-server, async in a host",
     "host sync": "mcp-server, sync in a host",
     "SDK low-level": "MCP SDK, low level",
     "SDK high-level": "MCP SDK, high level",
 }
 """As the picture calls them; others have their own names."""
-OWN = ("local", "host async", "host sync")
+OWN = ("local", "keyed", "host async", "host sync")
 ABOUT = "a tool that does nothing, over HTTP, in both versions of the protocol; longer is better"
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #374151 }

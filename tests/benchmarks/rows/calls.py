@@ -121,7 +121,7 @@ def ratios(loads: Mapping[str, Load]) -> list[Finding]:
         found.append(Finding(what, base.times(own), bound, about=about, era=era))
     for era in ERAS:
         own = loads[f"{KEYED} {era}"]
-        what = f"the same with a key and its rates, {CALLED['local']}"
+        what = f"calls a second with a key, {CALLED['local']}: of bare Starlette's"
         found.append(Finding(what, base.times(own), about=f"{own.cost:.0f} µs of processor a call", era=era))
     return found
 
