@@ -1,64 +1,82 @@
-"""Makes the Haystack pipelines of a loaded source fast ones, see `fast`, by changing their class in place.
+"""Makes what a loaded source has of Haystack fast, by changing the class of objects in place.
 
-That is sound because `FastPipeline` adds methods and no state of its own: an object of either class has the
-same layout and the same attributes. It is done once, after loading and before the first call, for the
-pipelines that can be found: those a wrapper holds as attributes (also in lists and mappings), that of a YAML,
-and those inside their components. What a wrapper builds later, and classes of authors, stay as they are.
-Nothing of Haystack itself is changed.
+That is sound because the fast classes, see `fast` and `fast_search`, replace methods only: objects of either
+have the same attributes. It is done once, after loading and before the first call, for the pipelines and the
+document stores that can be found: those a wrapper holds as attributes (also in lists and mappings), those of
+a YAML, and those inside their components. What a wrapper builds later, and classes of authors, stay as they
+are. Nothing of Haystack itself is changed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, cast
 
 from haystack import Pipeline
 
 log = logging.getLogger(__name__)
 
-DEPTH = 4
-"""How deep pipelines are looked for in components of pipelines, and in containers."""
+MOST = 100_000
+"""Values that are looked at; those that are the fewest steps away come first."""
+FAST: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "haystack.core.pipeline.pipeline.Pipeline": ("fast", "FastPipeline"),
+        "haystack.document_stores.in_memory.document_store.InMemoryDocumentStore": (
+            "fast_search",
+            "FastDocumentStore",
+        ),
+    }
+)
+"""By the class of an object, which need not be imported: where its fast one is."""
 
 
 def hasten(holder: object) -> None:
-    """Make every pipeline that `holder` has a fast one, unless this Haystack is made in another way."""
-    found = [*_pipelines(holder, DEPTH)]
-    if found and (kind := _fast_kind()):
-        for pipeline in found:
-            pipeline.__class__ = kind
+    """Make all that `holder` has fast, unless this Haystack is made in another way."""
+    for each in _found(holder):
+        if kind := _fast(_name(each)):
+            each.__class__ = kind
 
 
 @cache
-def _fast_kind() -> type[Pipeline] | None:
+def _fast(name: str) -> type[Any] | None:
+    module, kind = FAST[name]
     try:
-        fast: Any = import_module(f"{__package__}.fast")
+        fast: Any = import_module(f"{__package__}.{module}")
         if fast.fits():
-            return fast.FastPipeline
-    except (ImportError, AttributeError):  # a private part of Haystack was moved
+            return getattr(fast, kind)
+    except Exception:  # another release of Haystack may have moved, or changed, anything private
         pass
-    log.warning(
-        "this Haystack has other inner parts than are known here: pipelines run as fast as it runs them"
-    )
+    log.warning("this Haystack has another %s than is known here: it stays as fast as it is", name)
     return None
 
 
-def _pipelines(value: object, depth: int) -> Iterator[Any]:
-    """The pipelines of exactly Haystack's class in a value, innermost first."""
-    if depth == 0:
-        return
+def _found(holder: object) -> list[Any]:
+    """What can be made fast in a value, each once."""
+    seen = {id(holder)}
+    waiting = [holder]
+    for value in waiting:
+        for each in _held(value):
+            if id(each) not in seen and len(seen) < MOST:
+                seen.add(id(each))
+                waiting.append(each)
+    return [each for each in waiting if _name(each) in FAST]
+
+
+def _held(value: object) -> Iterable[object]:
     if isinstance(value, Pipeline):
-        for _, component in value.walk():
-            yield from _pipelines(vars(component), depth - 1)
-        if type(value) is Pipeline:
-            yield value
-        return
+        return [component for _, component in value.walk()]
     if isinstance(value, Mapping):
-        held: Iterable[object] = [*cast(Mapping[object, object], value).values()]
-    else:
-        held = [*cast(Iterable[object], value)] if isinstance(value, list | tuple) else ()
-    for each in held:
-        if isinstance(each, Pipeline | list | tuple | Mapping):
-            yield from _pipelines(cast(object, each), depth - 1)
+        return [*cast(Mapping[object, object], value).values()]
+    if isinstance(value, list | tuple):
+        return [*cast(Iterable[object], value)]
+    attributes = getattr(value, "__dict__", {})
+    return [*attributes.values()] if "__haystack_input__" in attributes else ()  # of a component
+
+
+def _name(value: object) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
