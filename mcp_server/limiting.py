@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -55,8 +54,7 @@ class RateLimits:
 
 def counted(scope: Scope, caller: Caller) -> Standing | None:
     """How the caller stands if this request was counted before it came here; see `surfaces.mcp.express`."""
-    connection: dict[str, Any] = scope["state"].get("connection", {})
-    name, standing = connection.pop("counted", ("", None))
+    name, standing = scope["state"].get("counted", ("", None))
     return standing if name == caller.name else None
 
 

@@ -46,6 +46,8 @@ class Direct(Connection):
         """What came meanwhile."""
         self._since = 0.0
         self._identity = ""
+        self._is_let_in = False
+        """True while a call that has its place is passed on: others may have taken the last ones since."""
         self._closes = False
         """True if the connection is to be closed after it."""
 
@@ -54,10 +56,10 @@ class Direct(Connection):
             self._later += data
             self.flow.pause_reading()
             return
-        if self._head:
-            data, self._head = self._head + data, b""
+        read = self._read_late if self._head else self._read
+        data, self._head = self._head + data, b""
         if not self._known or not self._takes(data):
-            self._read(data)
+            read(data)
 
     def late(self, now: float) -> None:
         self._give_up()
@@ -81,7 +83,14 @@ class Direct(Connection):
         """Wait for the body of a known head no longer."""
         if self._head:
             head, self._head = self._head, b""
-            self._read(head)
+            self._read_late(head)
+
+    def _read_late(self, data: bytes) -> None:
+        """Read a head that was known, and what came of its body, which has no more time than before."""
+        due = self.deadline
+        self._read(data)
+        if self._in_body:
+            self.deadline = due
 
     def _takes(self, data: bytes) -> bool:
         """Serve what came if it is one whole message that goes so."""
@@ -106,8 +115,8 @@ class Direct(Connection):
         going = judged.ask(data[end:], self._identity, self._tell)
         if going is None:
             self._judged = None
-            self.app_state["connection"]["counted"] = judged.counted
-            return False
+            self._pass_on(judged, data)
+            return True
         self._all.waiting.pop(self, None)
         self._all.begin(self.peer)
         if isinstance(going, Begun):
@@ -120,24 +129,34 @@ class Direct(Connection):
         """True if nothing goes on, and a call may begin."""
         if self._in_head or self._in_body or self._stalled or self._refused or self._held:
             return False
-        return self.cycle.response_complete and self._all.has_room(self.peer)
+        return self.cycle.response_complete and self._has_room()
 
     def _tell(self, told: bytes | Begun | None) -> None:
         judged, self._call = self._judged, None
-        if isinstance(told, bytes):
-            if judged is not None:
-                self._answer(judged, told)
+        if judged is None:  # the client has left
             return
-        data = self._data
-        if judged is not None:
-            self.app_state["connection"]["counted"] = judged.counted
+        if isinstance(told, bytes):
+            self._answer(judged, told)
+            return
+        data, self._is_let_in = self._data, True
         self._over()
-        cycle = self._read(data)
+        cycle = self._pass_on(judged, data)
+        self._is_let_in = False
         if told is not None and cycle is not None:
             hand_over(told, cast(Scope, cycle.scope))
         elif told is not None:
             told.abandon()
         self._catch_up()
+
+    def _pass_on(self, judged: Judged, data: bytes) -> RequestResponseCycle | None:
+        """Serve a message that was counted the usual way."""
+        cycle = self._read(data)
+        if cycle is not None:
+            cast(Scope, cycle.scope)["state"]["counted"] = judged.counted
+        return cycle
+
+    def _has_room(self) -> bool:
+        return self._is_let_in or super()._has_room()
 
     def _answer(self, judged: Judged, body: bytes) -> None:
         usual = b"".join([b"%b: %b\r\n" % each for each in self.server_state.default_headers])

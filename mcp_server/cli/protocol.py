@@ -195,7 +195,7 @@ class Connection(HttpToolsProtocol):
 
     def _is_too_much(self, data: bytes) -> bool:
         """True for a whole call that came while no place is free: nothing more is made of it."""
-        if self._all.has_room(self.peer) or self._in_head or self._in_body:
+        if self._has_room() or self._in_head or self._in_body:
             return False
         cycle = self._cycle
         if (cycle is not None and not cycle.response_complete) or not (call := skimmed(data)):
@@ -203,6 +203,10 @@ class Connection(HttpToolsProtocol):
         self.cycle = call
         self._hold(call, call.path)
         return True
+
+    def _has_room(self) -> bool:
+        """True if a call may begin."""
+        return self._all.has_room(self.peer)
 
     def _hold(self, cycle: RequestResponseCycle, path: bytes) -> None:
         """Refuse a call, soon."""
@@ -232,7 +236,7 @@ class Connection(HttpToolsProtocol):
         scope = cycle.scope
         path = scope["raw_path"].removeprefix(self.root_path.encode())
         is_call = heads.calls(scope["method"], path, scope["headers"])
-        if is_call and not self._all.has_room(self.peer):
+        if is_call and not self._has_room():
             self._hold(cycle, path)
             return
         task = self.loop.create_task(cycle.run_asgi(app))

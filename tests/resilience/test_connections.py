@@ -111,6 +111,28 @@ async def test_who_is_slow_is_closed_and_others_are_served(served: Served, kind:
     assert min(seconds) > DEADLINE / 2
 
 
+async def test_the_body_of_a_head_that_is_known_has_no_more_time_than_any(served: Served) -> None:
+    head, body = call(served.url, "echo", {"text": "hi"}).split(b"\r\n\r\n")
+    closed: dict[str, float] = {}
+
+    async def sends(kind: str, raw: Wire) -> None:
+        await raw.send(head + b"\r\n\r\n")
+        if kind == "begins":
+            await asyncio.sleep(DEADLINE / 2)
+            await raw.send(body[:1])
+        assert (await raw.answer())[0] == 408
+        closed[kind] = time.monotonic()
+
+    async with wire(served.url) as usual, wire(served.url) as waits, wire(served.url) as begins:
+        for raw in (waits, begins):
+            for _ in range(3):
+                await raw.send(head + b"\r\n\r\n" + body)
+                assert (await raw.answer())[0] == 200
+        kinds = {"usual": usual, "waits": waits, "begins": begins}
+        await asyncio.gather(*(sends(kind, raw) for kind, raw in kinds.items()))
+    assert max(closed["waits"], closed["begins"]) - closed["usual"] < DEADLINE / 3
+
+
 async def test_a_long_call_is_left_alone(served: Served) -> None:
     async with wire(served.url) as raw:
         await raw.send(call(served.url, "nap", {"text": "late", "seconds": DEADLINE * 2}))

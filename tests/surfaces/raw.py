@@ -46,9 +46,17 @@ class Connection:
     async def post(self, path: str, message: dict[str, Any], headers: dict[str, str]) -> None:
         """Send a message. Does not read the answer."""
         body = orjson.dumps(message)
+        await self.send(self.head(path, body, headers) + body)
+
+    def head(self, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+        """What goes before the body of a message."""
         lines = HEADERS | headers | {"Host": f"{self._host}:{self._port}", "Content-Length": str(len(body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        await self._stream.send(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        await self._stream.send(data)
 
     async def get(self, path: str, headers: dict[str, str]) -> None:
         """Open a stream."""

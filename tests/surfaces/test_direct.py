@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
 import httpx
+import orjson
 import pytest
 from clients import Served, command, serve, until
+
+from mcp_server.access.keyring import new_secret
+from mcp_server.store.key_rows import Keys
+from mcp_server.store.keys import Key
 
 from .conftest import wrapper
 from .raw import Connection
@@ -36,10 +43,15 @@ WARM = 3
 
 
 @pytest.fixture(scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    folder = tmp_path_factory.mktemp("direct")
-    (folder / "nap").mkdir()
-    (folder / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("direct")
+    (made / "nap").mkdir()
+    (made / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+    return made
+
+
+@pytest.fixture(scope="module")
+async def served(folder: Path) -> AsyncIterator[Served]:
     async with serve(folder) as running:
         yield running
 
@@ -116,10 +128,8 @@ async def test_a_run_is_stopped_when_its_client_leaves(
         await noted(trace, "stopped")
 
 
-async def test_a_first_key_counts_on_connections_that_are_open(tmp_path: Path) -> None:
-    folder, trace = tmp_path / "pipelines", tmp_path / "trace"
-    (folder / "nap").mkdir(parents=True)
-    (folder / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+async def test_a_first_key_counts_on_connections_that_are_open(folder: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
     with anyio.fail_after(100):
         async with serve(folder) as served, Connection(served.url) as connection:
             await warm(connection, trace)
@@ -138,11 +148,11 @@ async def test_a_first_key_counts_on_connections_that_are_open(tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-async def keyed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Served, dict[str, str]]]:
+async def keyed(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Served, dict[str, str]]]:
     """A server, and keys by their names."""
-    folder, state = tmp_path_factory.mktemp("keyed"), tmp_path_factory.mktemp("state")
-    (folder / "nap").mkdir()
-    (folder / "nap" / "pipeline_wrapper.py").write_text(wrapper(NAP))
+    state = tmp_path_factory.mktemp("state")
     keys = dict[str, str]()
     for name, flags in {"counted": ("--per-hour", "9"), "taken": ()}.items():
         make = [*command(folder, state)[:3], "keys", "create", name, *flags, "--json", "--state", str(state)]
@@ -194,3 +204,75 @@ async def test_a_revoked_key_is_refused_on_a_connection_that_knew_it(
             return (await called(http, 10, tmp_path / "trace")).status_code == 401
 
         await until(is_refused, 30)
+
+
+async def test_an_expired_key_is_refused_at_its_next_call_on_a_connection_that_knew_it(
+    keyed: tuple[Served, dict[str, str]], tmp_path: Path
+) -> None:
+    served, _ = keyed
+    secret, digest = new_secret()
+    now, rows = time.time(), Keys(served.state / "state.db")
+    rows.add(
+        Key(id="soon", name="soon", digest=digest, scopes=("run",), created=now, changed=now, expires=now + 4)
+    )
+    rows.close()
+    good = 0
+    with anyio.fail_after(60):
+        async with caller(served, f"mcp_soon_{secret}") as http:
+            while True:
+                is_good = time.time() < now + 4
+                answer = await called(http, 10, tmp_path / "trace")
+                assert is_good or answer.status_code == 401
+                if answer.status_code == 401:
+                    break
+                good += 1
+    assert good > WARM and time.time() >= now + 4
+
+
+async def test_a_call_that_has_its_place_keeps_it_when_it_takes_long(folder: Path, tmp_path: Path) -> None:
+    trace, second = tmp_path / "trace", tmp_path / "second"
+    with anyio.fail_after(100):
+        async with (
+            serve(folder, "--max-calls", "1") as served,
+            Connection(served.url) as connection,
+            Connection(served.url) as other,
+        ):
+            message = modern("tools/call", {"name": "nap", "arguments": {"moment": 92, "trace": str(second)}})
+            body = orjson.dumps(message)
+            await warm(connection, trace)
+            await other.send(other.head("/mcp", body, headers_of(message)))  # it takes its place later
+            for number in range(3):  # it was read by then
+                await connection.get(f"/live?{number}", {})
+                await connection.read_until(b"}")
+                connection.received.clear()
+            await send(connection, 91, trace, 60)
+            await noted(trace, "began " * (WARM + 1))
+            await other.send(body)
+            said = bytes(await connection.read_until(b"\r\n\r\n"))
+            await other.read_until(b"slept 92")
+    assert said.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_leaves_while_it_is_answered_gives_its_place_back(
+    folder: Path, tmp_path: Path
+) -> None:
+    places, trace = 4, tmp_path / "trace"
+    async with serve(folder, "--max-calls", str(places)) as served:
+
+        async def leaves(number: int) -> None:
+            async with Connection(served.url) as connection:
+                await warm(connection, trace)
+                await send(connection, 30, trace, 70)
+                await anyio.sleep(0.028 + number * 0.0003)
+
+        with anyio.fail_after(100):
+            for first in range(0, 24, places):
+                async with anyio.create_task_group() as group:
+                    for number in range(first, first + places):
+                        group.start_soon(leaves, number)
+            async with AsyncExitStack() as stack:
+                all_ = [await stack.enter_async_context(Connection(served.url)) for _ in range(places)]
+                for each in all_:
+                    await send(each, 91, trace, 80)
+                for each in all_:
+                    assert b"slept 91" in await each.read_until(b"slept 91")
