@@ -8,7 +8,7 @@ written or deleted. Filters, BM25Okapi and unusual parameters go Haystack's way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -41,28 +41,28 @@ class FastDocumentStore(InMemoryDocumentStore):
         self, query: str, filters: dict[str, Any] | None = None, top_k: int = 10, scale_score: bool = False
     ) -> list[Document]:
         """As Haystack's."""
-        documents = [] if filters else [each for each in self.storage.values() if each.content is not None]
-        index = self._index_of(documents) if query and documents else None
+        index = self._known() if query and not filters else None
         if index is None:
             return super().bm25_retrieval(query, filters, top_k, scale_score)
-        return [
-            again(documents[place], expit(score / BM25_SCALING_FACTOR) if scale_score else score, self)
+        found = [
+            (self.storage[index.ids[place]], expit(score / BM25_SCALING_FACTOR) if scale_score else score)
             for place, score in best(index.scores(self._rarity(query)), top_k)
             if score > 0
         ]
+        if any(document.content is None for document, _ in found):  # somebody took it away meanwhile
+            return super().bm25_retrieval(query, filters, top_k, scale_score)
+        return [again(document, score, self) for document, score in found]
 
-    def _index_of(self, documents: Sequence[Document]) -> Index | None:
-        """What is known of the words in them; None where Haystack's way is to be gone."""
-        given, mean = cast(Any, self).bm25_parameters, self._avg_doc_len
+    def _known(self) -> Index | None:
+        """What is known of the words in all documents; None where Haystack's way is to be gone."""
+        given, mean, stored = cast(Any, self).bm25_parameters, self._avg_doc_len, self._bm25_attr
         delta = given.get("delta", DELTAS.get(self.bm25_algorithm))
         about = (self.bm25_algorithm, given.get("k1", 1.5), given.get("b", 0.75), delta, mean)
         if not mean or self.bm25_algorithm not in DELTAS or not usual(*about[1:4]):
             return None
-        known = self._bm25_attr
-        stats = [known[each.id] for each in documents]
         index = self._index
-        if index is None or index.about != about or index.stats != stats:  # mostly, they are the same objects
-            index = self._index = Index(about, stats)
+        if index is None or index.about != about or index.stats != [*stored.values()]:  # the same objects
+            index = self._index = Index(about, [*stored.items()])
         return index
 
     def _rarity(self, query: str) -> dict[str, float]:
@@ -82,13 +82,14 @@ class FastDocumentStore(InMemoryDocumentStore):
 class Index:
     """How much each word counts in each document; of words that were asked for."""
 
-    def __init__(self, about: tuple[Any, ...], stats: list[Any]) -> None:
-        """`about` is the algorithm, k1, b, delta and the mean length; `stats` is Haystack's, by document."""
+    def __init__(self, about: tuple[Any, ...], stored: list[tuple[str, Any]]) -> None:
+        """`about` is the algorithm, k1, b, delta and the mean length; then each document's id and counts."""
         self.about = about
-        self.stats = stats
+        self.ids = [each for each, _ in stored]
+        self.stats = [each for _, each in stored]
         _, _, b, _, mean = about
-        self._norms = 1 - b + b * np.array([each.doc_len for each in stats], float) / mean
-        self._weights: dict[str, tuple[Array, Array]] = {}
+        self._norms = 1 - b + b * np.array([each.doc_len for each in self.stats], float) / mean
+        self._weights: dict[str, tuple[Array | slice, Array]] = {}
         self._room = ROOM
 
     def scores(self, rarity: Mapping[str, float]) -> Array:
@@ -99,16 +100,16 @@ class Index:
             found[places] += rare * weights
         return found
 
-    def _weigh(self, word: str) -> tuple[Array, Array]:
-        """The places of documents with the word (int32), and its weight in them (float64)."""
+    def _weigh(self, word: str) -> tuple[Array | slice, Array]:
+        """The places of the documents with the word (int32, or all), and its weight in them (float64)."""
         counts = np.array([each.freq_token.get(word, 0) for each in self.stats], float)
         places = np.flatnonzero(counts).astype(np.int32)
-        made = places, self._weight(counts[places], self._norms[places])
+        weights = self._weight(counts[places], self._norms[places])
         self._room -= len(places)
         if self._room < 0:
             self._weights, self._room = {}, ROOM - len(places)
-        self._weights[word] = made
-        return made
+        known = self._weights[word] = (slice(None) if len(places) == len(counts) else places, weights)
+        return known
 
     def _weight(self, counts: Array, norms: Array) -> Array:
         algorithm, k, _, delta, _ = self.about

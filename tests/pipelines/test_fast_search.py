@@ -97,6 +97,14 @@ def test_what_was_found_can_be_changed_without_changing_what_is_stored() -> None
     assert kept.meta == {"page": 1} and kept.embedding == [1.0] and kept.score is None
 
 
+def test_a_document_whose_text_is_taken_away_is_not_found() -> None:
+    store = FastDocumentStore(shared=False)
+    store.write_documents([Document("1", "tea tea"), Document("2", "tea pot")])
+    assert [each.id for each in store.bm25_retrieval("tea", top_k=1)] == ["1"]
+    vars(store.storage["1"])["content"] = None
+    assert [each.id for each in store.bm25_retrieval("tea", top_k=1)] == ["2"]
+
+
 def test_what_another_store_of_the_same_index_writes_is_found() -> None:
     fast, plain = FastDocumentStore(index="both"), InMemoryDocumentStore(index="both")
     plain.write_documents([Document("1", "tea")])
