@@ -156,7 +156,7 @@ class Simulation:
 
 CALLS = {
     "nothing": {"work": 0.0},
-    "BM25 over 1,000 documents": {"work": 4_000.0},
+    "4 ms of computing": {"work": 4_000.0},
     "a model that takes 2 s": {"work": 2_000.0, "wait": 2e6, "slots": 256},
 }
 """What a pipeline may do; `slots` is its `concurrency`."""
