@@ -61,6 +61,7 @@ OF_LATER = {
     "httpx",
     "httpx2",
     "jsonschema",
+    "jsonschema_rs",
     "jwt",
     "mcp.client",
     "mcp.server.mcpserver",
@@ -68,6 +69,7 @@ OF_LATER = {
     "psycopg",
     "rich",
     "sqlalchemy",
+    "sqlalchemy.dialects.postgresql",
     "websockets",
     "yaml",
 }
@@ -76,7 +78,7 @@ OF_LATER = {
 watchfiles is missing here because uvicorn imports it, and opentelemetry because the MCP SDK does.
 """
 
-OF_ALL = {"platformdirs", "sqlalchemy"}
+OF_ALL = {"jsonschema_rs", "platformdirs", "sqlalchemy"}
 """What of that every server needs sooner or later; the rest only one that is asked for it."""
 
 SERVE = """

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from .. import lint
 from ..errors import Unavailable
 from ..models import Json, Manifest, Options, Problem, State, Status, Version
 from ..store.records import Staging
-from .arguments import Arguments
 from .deployments import Deployment, Origin
+
+if TYPE_CHECKING:
+    from .arguments import Arguments
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,8 @@ class Serving(Entry):
     def _arguments(self) -> Arguments:
         if self.version.manifest is None:
             raise Unavailable(f"{self.name} is still loading; try again.")
+        from .arguments import Arguments  # 3 MB, and no call may ever come
+
         return Arguments(self.version.manifest.tool["inputSchema"])
 
 

@@ -8,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 from sqlite3 import OperationalError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
@@ -21,6 +21,9 @@ from . import Place
 from .revisions import CURRENT, REVISIONS, known
 from .run_tables import metadata
 from .tables import revisions
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 BUSY = 10.0
 """Seconds to wait while another server writes."""
@@ -95,7 +98,11 @@ def explain(error: DBAPIError) -> str:
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that can say what to do on conflict."""
-    return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
+    if not is_postgresql(connection):
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # 3 MB and 25 ms, and SQLite is the usual one
+
+    return postgresql.insert(table)
 
 
 def is_postgresql(connection: Connection) -> bool:
@@ -210,7 +217,10 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _make(connection: Connection) -> None:
-    """What all migrations make of an empty database."""
+    """What all migrations make of an empty database. To name PostgreSQL in the tables would import it."""
+    if is_postgresql(connection):
+        for index in [each for table in metadata.tables.values() for each in table.indexes]:
+            index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs.get("sqlite_where")
     metadata.create_all(connection, checkfirst=False)
     connection.execute(insert(revisions).values(id=1, number=0))
     connection.exec_driver_sql(f"CREATE TABLE {ALEMBIC} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")

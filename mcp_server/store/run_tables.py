@@ -66,20 +66,9 @@ both. Times are seconds since the epoch.
 
 unfinished = runs.c.finished.is_(None)
 Index("ix_runs_pipeline", runs.c.pipeline, runs.c.id)
-Index("ix_runs_going", runs.c.instance, sqlite_where=unfinished, postgresql_where=unfinished)
-Index(
-    "ix_runs_parent",
-    runs.c.parent,
-    sqlite_where=runs.c.parent.is_not(None),
-    postgresql_where=runs.c.parent.is_not(None),
-)
-Index(
-    "ix_runs_key",
-    runs.c.key,
-    unique=True,
-    sqlite_where=runs.c.key.is_not(None),
-    postgresql_where=runs.c.key.is_not(None),
-)
+Index("ix_runs_going", runs.c.instance, sqlite_where=unfinished)  # on PostgreSQL, too: see `store.file`
+Index("ix_runs_parent", runs.c.parent, sqlite_where=runs.c.parent.is_not(None))
+Index("ix_runs_key", runs.c.key, unique=True, sqlite_where=runs.c.key.is_not(None))
 
 artifacts = Table(
     "artifacts",

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ...access import sight
 from ...access.table import TOOLS as NEEDS
-from ...catalog.arguments import Arguments
 from ...limits.rates import Kind
 from ...models import Json
 from ...server import Server
@@ -43,6 +42,9 @@ from .search_tools import SearchTools
 from .step_tools import StepTools
 from .version_tools import VersionTools
 from .views import Invocation
+
+if TYPE_CHECKING:
+    from ...catalog.arguments import Arguments
 
 TOOLS: tuple[Json, ...] = (
     *search_tools.TOOLS,
@@ -71,7 +73,9 @@ class Management:
     def __init__(self, server: Server) -> None:
         pipelines, runs, searching = PipelineTools(server), RunTools(server), SearchTools(server)
         self._audit, self._rates = server.audit, server.rates
-        self._schemas = {tool["name"]: Arguments(tool["inputSchema"]) for tool in TOOLS}
+        self._schemas: Mapping[str, Json] = {tool["name"]: tool["inputSchema"] for tool in TOOLS}
+        self._compiled: dict[str, Arguments] = {}
+        """Of those that were called."""
         self._answers: dict[str, Callable[[Invocation], Awaitable[Json]]] = {
             "search_pipelines": searching.search,
             "describe_pipeline": searching.describe,
@@ -95,7 +99,11 @@ class Management:
 
     def check(self, name: str, arguments: Json) -> None:
         """Raise `Invalid` for arguments that do not fit the schema of the tool `name`."""
-        self._schemas[name].check(arguments)
+        if name not in self._compiled:
+            from ...catalog.arguments import Arguments  # 3 MB, and no call may ever come
+
+            self._compiled[name] = Arguments(self._schemas[name])
+        self._compiled[name].check(arguments)
 
     async def call(self, name: str, invocation: Invocation) -> Json:
         """The answer of any tool but `run_pipeline`. Raises a `ServerError` that says what to change.
