@@ -9,16 +9,19 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
 import httpx
+from canaries import CANARIES
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
+
+from mcp_server.access import token
 
 Transport = Literal["http", "sse", "stdio"]
 Mode = Literal["legacy", "auto"]
@@ -82,9 +85,21 @@ async def serve(folder: Path, *flags: str, state: Path | None = None) -> AsyncIt
                 url = await address(process, Path(log.name))
                 await answers(url)
             yield Served(url, folder, kept, process, Path(log.name))
+            await show(url, kept)
         finally:
             with anyio.CancelScope(shield=True):
                 await stop(process)
+            CANARIES.look_in(Path(log.name))
+            CANARIES.look_in(kept)
+
+
+async def show(url: str, state: Path) -> None:
+    """Have what the server tells of itself looked at, if it is still there."""
+    credentials = {"Authorization": f"Bearer {token.known(state)}"}
+    with suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(trust_env=False, timeout=1, headers=credentials) as client:
+            for path in ("/metrics", "/status"):
+                CANARIES.look((await client.get(url + path)).content, url + path)
 
 
 @contextmanager
@@ -101,6 +116,7 @@ async def address(process: asyncio.subprocess.Process, log: Path) -> str:
     """The address the server prints when it listens."""
     assert process.stdout is not None
     async for line in process.stdout:
+        CANARIES.look(line, "what it printed")
         if found := ADDRESS.search(line.decode()):
             return found[0]
     raise RuntimeError(f"the server ended with {await process.wait()}: {written(log)}")
@@ -141,7 +157,7 @@ async def stop(process: asyncio.subprocess.Process) -> None:
         process.send_signal(signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_LIMIT):
-            await process.communicate()
+            CANARIES.look((await process.communicate())[0], "what it printed")
     except TimeoutError:
         process.kill()
         await process.communicate()

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "false"
 
+import canaries
 import postgresql
 import pytest
 
 USER_DATA = tempfile.TemporaryDirectory(prefix="mcp-server-", ignore_cleanup_errors=True)
 atexit.register(USER_DATA.cleanup)
 os.environ["XDG_DATA_HOME"] = USER_DATA.name  # where a running server says that it is there
+os.environ |= canaries.ENVIRONMENT
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: only part of the long form")
+    config.addinivalue_line("markers", "shows(*names): these secrets get out, on purpose")
+    config.pluginmanager.register(canaries.CANARIES)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

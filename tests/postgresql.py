@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from canaries import PASSWORD
 
 INSTALLED = "/usr/lib/postgresql"
 """Where Debian keeps the programs of each release."""
@@ -27,13 +28,13 @@ class Cluster:
         self._numbers = count()
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
+        """The URL of a new, empty database, with a password that is not asked for."""
         psycopg = pytest.importorskip("psycopg")
         name = f"test{next(self._numbers)}"
         address = f"postgresql://tests@127.0.0.1:{self._port}"
         with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://tests@127.0.0.1:{self._port}/{name}"
+        return f"postgresql+psycopg://tests:{PASSWORD}@127.0.0.1:{self._port}/{name}"
 
 
 @contextmanager

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+from canaries import CANARIES
+
 LIMIT = 60.0
 """Seconds a program may take until it shows what is waited for."""
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -60,6 +62,7 @@ class Terminal:
             self._process.kill()
             self._process.wait()
         os.close(self._terminal)
+        CANARIES.look(self._raw, "the terminal")
 
     def _read(self) -> bool:
         """Take what it shows; False at the end, or if it shows nothing for too long."""

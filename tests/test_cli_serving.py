@@ -7,7 +7,7 @@ import json
 import re
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from canaries import CANARIES
 from clients import ADDRESS, START_LIMIT, Mode, command, until
 from mcp import Client
 from postgresql import free_port
@@ -75,7 +76,8 @@ async def running(folder: Path, *flags: str, **streams: Any) -> AsyncIterator[Pr
         if process.returncode is None:
             process.kill()
         with anyio.fail_after(10):
-            await process.communicate()
+            for said in await process.communicate():
+                CANARIES.look(said or b"", "what it said")
 
 
 async def told(process: Process, pattern: str) -> str:
@@ -174,7 +176,6 @@ async def test_a_pasted_configuration_starts_a_server_that_answers(pipelines: Pa
         *configuration["args"],
         stdin=PIPE,
         stdout=PIPE,
-        stderr=DEVNULL,
         cwd=elsewhere,
     )
     assert process.stdin and process.stdout

@@ -154,7 +154,7 @@ async def test_the_signature_is_that_of_the_specification_at_each_attempt(tmp_pa
 
 async def test_without_a_secret_nothing_is_signed(tmp_path: Path) -> None:
     async with receiving() as receiver:
-        unsigned = Settings(state=tmp_path, webhooks={"on_run": receiver.url})
+        unsigned = Settings(state=tmp_path, webhooks={"on_run": receiver.url}, webhook_secret=None)
         async with telling(unsigned) as (webhooks, outbox):
             webhooks.run_ended(ended())
             await arrives(outbox, "delivered")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canaries import CANARIES
 from clients import START_LIMIT
 from clients import command as serving
 
@@ -87,6 +88,7 @@ def test_a_server_starts_or_ends_with_status_two_and_says_why(place: Path, bind:
         _, errors = process.communicate(timeout=START_LIMIT)
     finally:
         process.kill()
+    CANARIES.look(errors, "its errors")
     assert starts == ("loopback" in bind or callers in KNOWN), errors
     assert process.returncode == (0 if starts else 2)
     assert starts or ("keys create" in errors and "Traceback" not in errors and errors.count("\n") == 1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from canaries import CANARIES
 from clients import ADDRESS, command
 
 LIMIT = 60.0
@@ -100,6 +101,7 @@ class Life:
         os.close(self._gone)
         self.http.close()
         self.alive = False
+        CANARIES.look_in(self._output)
 
     def said(self) -> str:
         """The end of what it wrote."""

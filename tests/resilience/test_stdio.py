@@ -107,11 +107,7 @@ class Piped:
 async def piped(folder: Path, state: Path, *flags: str) -> Piped:
     program = [*command(folder, state, *flags), "--stdio"]
     pipe = asyncio.subprocess.PIPE
-    made = Piped(
-        await asyncio.create_subprocess_exec(
-            *program, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, limit=2**24
-        )
-    )
+    made = Piped(await asyncio.create_subprocess_exec(*program, stdin=pipe, stdout=pipe, limit=2**24))
     await made.open()
     return made
 
