@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from canaries import ENVIRONMENT, PASSWORD
 
 from mcp_server.access import peers, token
 from mcp_server.cli import banner
@@ -161,6 +162,22 @@ def test_the_configuration_starts_the_same_server_from_any_directory(place: Path
     assert started["args"][-10:] == ["run", str(place), "--stdio", *flags]
     help_ = subprocess.run([started["command"], *started["args"], "--help"], capture_output=True, timeout=30)
     assert help_.returncode == 0
+
+
+def test_the_configuration_holds_no_secret(place: Path) -> None:
+    hidden = {
+        "webhooks": {"on_run": f"https://hooks.example/{PASSWORD}"},
+        "webhook_secret": ENVIRONMENT["MCP_SERVER_WEBHOOK_SECRET"],
+        "tracking_url": f"http://me:{PASSWORD}@mlflow.example:5000",
+    }
+    store = f"postgresql+psycopg://me:{PASSWORD}@db.example:5433/runs?sslmode=require&password={PASSWORD}"
+    text = banner.clients(Settings(folder=place, store=store, **hidden), "http://127.0.0.1:1")
+    assert PASSWORD not in text and "whsec_" not in text and "**" not in text
+    arguments = servers(text)[0]["work"]["args"]
+    assert isinstance(arguments, list)
+    flags = arguments[arguments.index("--stdio") + 1 :]
+    assert flags[:-1] == [*flags[:2], "--store"] and flags[0] == "--state"
+    assert flags[-1] == "postgresql+psycopg://me@db.example:5433/runs?sslmode=require"
 
 
 def test_the_configuration_goes_back_to_where_dotenv_is(place: Path) -> None:

@@ -7,7 +7,9 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from pydantic import SecretStr
 
 from ..models import Options, Status
 from ..settings import DOTENV, FILE, Settings
@@ -16,8 +18,9 @@ LONGEST = 100
 """Characters of a description that are shown."""
 NAMED = 5
 """Pipelines that are named where only some are."""
-UNREPEATED = {"folder", "host", "port", "allowed_hosts", "allowed_origins", "insecure_no_auth"}
-"""What a command that speaks stdio does not repeat: the folder is its argument, and it has no address."""
+UNREPEATED = {"folder", "host", "port", "allowed_hosts", "allowed_origins", "insecure_no_auth", "webhooks"}
+"""What a command that speaks stdio does not repeat: the folder is its argument, it has no address of its own,
+and those of webhooks may hold secrets."""
 
 
 def addresses(url: str, folder: Path) -> str:
@@ -149,9 +152,22 @@ def command(settings: Settings) -> list[str]:
 
 
 def _flags(settings: Settings) -> list[str]:
-    """The settings that differ from their defaults, as flags; without those that mean nothing on stdio."""
+    """The settings that differ from their defaults, as flags, which many may read: without any secret."""
     changed = settings.model_dump(exclude=UNREPEATED, exclude_defaults=True)
-    return [word for name, value in sorted(changed.items()) for word in _flag(name, value)]
+    if "store" in changed:
+        changed["store"] = _without_password(changed["store"])
+    open_ = {name: value for name, value in changed.items() if not isinstance(value, SecretStr)}
+    return [word for name, value in sorted(open_.items()) for word in _flag(name, value)]
+
+
+def _without_password(url: str) -> str:
+    """The address of a database. PostgreSQL's clients find a password themselves: ~/.pgpass, PGPASSWORD."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    query = urlencode([each for each in parse_qsl(parts.query) if each[0] != "password"])
+    hides = parts.password is not None or "password=" in parts.query
+    netloc = f"{user.partition(':')[0]}{at}{place}"
+    return parts._replace(netloc=netloc, query=query).geturl() if hides else url
 
 
 def _flag(name: str, value: float | str | Path | tuple[str, ...]) -> list[str]:
