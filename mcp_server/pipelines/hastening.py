@@ -1,9 +1,9 @@
 """Makes what a loaded source has of Haystack fast, by changing the class of objects in place.
 
-That is sound because the fast classes, see `fast` and `fast_search`, replace methods only: objects of either
-have the same attributes. It is done once, after loading and before the first call, for the pipelines and the
-document stores that can be found: those a wrapper holds as attributes (also in lists and mappings), those of
-a YAML, and those inside their components. What a wrapper builds later, and classes of authors, stay as they
+That is sound because the fast classes, see `fast`, `fast_search` and `fast_templates`, replace methods only:
+objects of either have the same attributes. It is done once, after loading and before the first call, for what
+can be found: what a wrapper holds as attributes (also in lists and mappings), or a YAML, and what is inside
+their components. What a wrapper builds later, and classes of authors, stay as they
 are. Nothing of Haystack itself is changed.
 """
 
@@ -29,6 +29,7 @@ FAST: Mapping[str, tuple[str, str]] = MappingProxyType(
             "fast_search",
             "FastDocumentStore",
         ),
+        "haystack.utils.jinja2_sandbox.HaystackSandboxedEnvironment": ("fast_templates", "FastEnvironment"),
     }
 )
 """By the class of an object, which need not be imported: where its fast one is."""
