@@ -1,8 +1,9 @@
-"""Haystack's search by words in memory (BM25) with the same results at a lower cost.
+"""Haystack's search in memory, by words (BM25) and by embeddings, with the same results at a lower cost.
 
 Haystack filters and scores every document anew for every query. Here what a word adds to the score of each
 document is calculated once, by numpy in the same order and so to the last bit, and kept until documents are
-written or deleted. Filters, BM25Okapi and unusual parameters go Haystack's way.
+written or deleted. Filters, BM25Okapi and unusual parameters go Haystack's way. For embeddings, see
+`fast_vectors`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from haystack import Document
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.in_memory.document_store import BM25_SCALING_FACTOR
 from haystack.utils import expit
+
+from .fast_vectors import Vectors
 
 Array = np.ndarray[Any, Any]
 
@@ -31,6 +34,7 @@ class FastDocumentStore(InMemoryDocumentStore):
     """A store that finds what `InMemoryDocumentStore` finds."""
 
     _index: Index | None = None
+    _vectors: Vectors | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As Haystack's, under its name."""
@@ -51,7 +55,34 @@ class FastDocumentStore(InMemoryDocumentStore):
         ]
         if any(document.content is None for document, _ in found):  # somebody took it away meanwhile
             return super().bm25_retrieval(query, filters, top_k, scale_score)
-        return [again(document, score, self) for document, score in found]
+        return [again(document, score, self.return_embedding) for document, score in found]
+
+    def embedding_retrieval(
+        self,
+        query_embedding: list[float],
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        scale_score: bool = False,
+        return_embedding: bool | None = False,
+    ) -> list[Document]:
+        """As Haystack's, which also says what is wrong with a query, and with documents."""
+        documents = [] if filters else [*self.storage.values()]
+        usual = len(query_embedding) > 0 and isinstance(query_embedding[0], float)
+        if not usual or not documents or any(each.embedding is None for each in documents):
+            found: Any = super().embedding_retrieval
+            return found(query_embedding, filters, top_k, scale_score, return_embedding)
+        scores = self._compute_query_embedding_similarity_scores(query_embedding, documents, scale_score)
+        keeps = (self.return_embedding if return_embedding is None else return_embedding) is not False
+        places = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:top_k]
+        return [again(documents[place], scores[place], keeps) for place in places]
+
+    def _compute_query_embedding_similarity_scores(
+        self, embedding: list[float], documents: list[Document], scale_score: bool = False
+    ) -> list[float]:
+        if self._vectors is None:
+            self._vectors = Vectors()
+        given: Any = self._vectors.of(documents, self.storage)
+        return super()._compute_query_embedding_similarity_scores(embedding, given, scale_score)
 
     def _known(self) -> Index | None:
         """What is known of the words in all documents; None where Haystack's way is to be gone."""
@@ -136,9 +167,12 @@ def best(scores: Array, number: int) -> Iterator[tuple[int, float]]:
     return zip(order.tolist(), scores[order].tolist(), strict=True)
 
 
-def again(document: Document, score: float, store: InMemoryDocumentStore) -> Document:
-    """A new document that says the same, with a score; what is unusual in it goes Haystack's way."""
-    meta, vector = document.meta, document.embedding if store.return_embedding else None
+def again(document: Document, score: float, keeps: bool) -> Document:
+    """A new document that says the same, with a score; what is unusual in it goes Haystack's way.
+
+    It has an embedding if it `keeps` that.
+    """
+    meta, vector = document.meta, document.embedding if keeps else None
     plain = (
         type(document) is Document
         and document.blob is document.sparse_embedding is None
@@ -151,15 +185,13 @@ def again(document: Document, score: float, store: InMemoryDocumentStore) -> Doc
         copied = vector and vector.copy()
         return Document(document.id, document.content, meta=meta.copy(), score=score, embedding=copied)
     fields = {**document.to_dict(), "score": score}
-    if not store.return_embedding:
-        fields.pop("embedding")
-    return Document.from_dict(fields)
+    return Document.from_dict(fields if keeps else {**fields, "embedding": None})
 
 
 def fits() -> bool:
     """True if this Haystack finds what is found here, in a few documents."""
     texts = ("a b", "a a c d", "b, B; c!", "", "d 茶 d e d", "f")
-    documents = [Document(text, text, meta={"n": len(text)}, embedding=[0.5]) for text in texts]
+    documents = [Document(text, text, meta={"n": len(text)}, embedding=[0.5, len(text)]) for text in texts]
     return all(
         _found(FastDocumentStore, algorithm, documents) == _found(InMemoryDocumentStore, algorithm, documents)
         for algorithm in DELTAS
@@ -170,4 +202,5 @@ def _found(kind: type[InMemoryDocumentStore], algorithm: Any, documents: list[Do
     store = kind(bm25_algorithm=algorithm, shared=False)
     store.write_documents(documents)
     queries = ("a d b", "茶", "z")
-    return [store.bm25_retrieval(each, scale_score=scaled) for each in queries for scaled in (False, True)]
+    found = [store.bm25_retrieval(each, scale_score=scaled) for each in queries for scaled in (False, True)]
+    return [*found, store.embedding_retrieval([0.1, 0.2])]

@@ -35,7 +35,9 @@ documents = st.builds(
     id=st.integers(0, 12).map(str),
     content=st.none() | texts,
     meta=st.sampled_from(METAS).map(copy.deepcopy),
-    embedding=st.none() | st.just([0.5, 1.0]),
+    embedding=st.sampled_from((None, [0.5, 1.0], [-0.25, 3.0], [0.0, 0.0], [1, 2], [0.1, 0.2, 0.3])).map(
+        copy.copy
+    ),
     blob=st.none() | st.just(ByteStream(b"1")),
 )
 changes = st.one_of(
@@ -46,8 +48,16 @@ changes = st.one_of(
     st.tuples(st.just("update_by_filter"), st.just(NESTED), st.just({"page": 3})),
     st.tuples(st.just("delete_all_documents")),
 )
+CHANGES = ("write_documents", "delete_documents", "update_by_filter", "delete_all_documents")
 queries = st.tuples(
     texts, st.sampled_from((None, None, NESTED)), st.sampled_from((-1, 0, 1, 2, 3, 50)), st.booleans()
+)
+embedded = st.tuples(
+    st.sampled_from(([0.3, 0.7], [1.0, -1.0], [1.0, 2.0, 3.0], [], [1])),
+    st.sampled_from((None, None, NESTED)),
+    st.sampled_from((-1, 0, 1, 2, 50)),
+    st.booleans(),
+    st.sampled_from((None, True, False)),
 )
 parameters = st.sampled_from(
     (None, {"k1": 2, "b": 1}, {"b": 0}, {"delta": 0}, {"k1": 0, "delta": 0}, {"b": 1.5}, {"k1": "x"})
@@ -56,8 +66,9 @@ parameters = st.sampled_from(
 
 def outcome(store: InMemoryDocumentStore, query: Any) -> Any:
     """Everything of what was found, or why nothing was."""
+    find: Any = store.bm25_retrieval if isinstance(query[0], str) else store.embedding_retrieval
     try:
-        return [vars(each) for each in store.bm25_retrieval(*query)]
+        return [vars(each) for each in find(*query)]
     except Exception as error:
         return type(error), str(error)
 
@@ -66,21 +77,29 @@ def outcome(store: InMemoryDocumentStore, query: Any) -> Any:
     algorithm=st.sampled_from(("BM25L", "BM25L", "BM25Plus", "BM25Okapi")),
     given=parameters,
     returned=st.booleans(),
+    similarity=st.sampled_from(("cosine", "dot_product")),
     before=st.lists(documents, max_size=14, unique_by=lambda each: each.id),
-    story=st.lists(changes | queries, max_size=8),
+    story=st.lists(changes | queries | embedded, max_size=8),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_is_found_is_the_same_to_the_last_bit(
-    algorithm: Any, given: Any, returned: bool, before: list[Document], story: list[Any]
+    algorithm: Any, given: Any, returned: bool, similarity: Any, before: list[Document], story: list[Any]
 ) -> None:
     plain, fast = (
-        kind(bm25_algorithm=algorithm, bm25_parameters=given, return_embedding=returned, shared=False)
+        kind(
+            bm25_algorithm=algorithm,
+            bm25_parameters=given,
+            embedding_similarity_function=similarity,
+            return_embedding=returned,
+            shared=False,
+        )
         for kind in (InMemoryDocumentStore, FastDocumentStore)
     )
     for store in (plain, fast):
         store.write_documents(before)
-    for event in [*story, ("tea pot", None, 3, False), ("tea pot", None, 3, True)]:
-        if hasattr(plain, event[0] or " "):
+    last = ("tea pot", None, 3, False), ("tea pot", None, 3, True), ([0.3, 0.7], None, 3, False, True)
+    for event in [*story, *last]:
+        if event[0] in CHANGES:
             for store in (plain, fast):
                 getattr(store, event[0])(*event[1:])
         else:
@@ -103,6 +122,26 @@ def test_a_document_whose_text_is_taken_away_is_not_found() -> None:
     assert [each.id for each in store.bm25_retrieval("tea", top_k=1)] == ["1"]
     vars(store.storage["1"])["content"] = None
     assert [each.id for each in store.bm25_retrieval("tea", top_k=1)] == ["2"]
+
+
+def test_an_embedding_that_is_changed_in_place_counts_as_it_is() -> None:
+    store = FastDocumentStore(shared=False)
+    store.write_documents([Document("1", embedding=[1.0, 0.0]), Document("2", embedding=[0.5, 0.0])])
+    assert [each.id for each in store.embedding_retrieval([1.0, 0.0])] == ["1", "2"]
+    vector = store.filter_documents()[1].embedding
+    assert vector is not None
+    vector[0] = 2.0
+    assert [each.id for each in store.embedding_retrieval([1.0, 0.0])] == ["2", "1"]
+
+
+def test_embeddings_beyond_what_is_remembered_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_server.pipelines.fast_vectors.ROOM", 5)
+    store = FastDocumentStore(shared=False)
+    for round_ in range(3):
+        ids = [f"{round_} {n}" for n in range(4)]
+        store.write_documents([Document(each, embedding=[float(n), 1.0]) for n, each in enumerate(ids)])
+        assert [each.id for each in store.embedding_retrieval([1.0, 0.0])] == [*reversed(ids)]
+        store.delete_documents(ids)
 
 
 def test_what_another_store_of_the_same_index_writes_is_found() -> None:
