@@ -17,6 +17,7 @@ from mcp import Client
 from .conftest import WRAPPERS, wrapper
 from .raw import Connection
 from .test_http import HEADERS, INITIALIZE
+from .test_listen_streams import SHELF
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +46,7 @@ MORE = 50 * 2**20
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("pipelines")
-    for name, body in {"flood": FLOOD, "patient": PATIENT, "echo": WRAPPERS["echo"]}.items():
+    for name, body in {"flood": FLOOD, "patient": PATIENT, "shelf": SHELF, "echo": WRAPPERS["echo"]}.items():
         (made / name).mkdir()
         (made / name / "pipeline_wrapper.py").write_text(wrapper(body))
     return made
@@ -150,6 +151,25 @@ async def test_clients_that_open_a_session_and_do_not_read_hold_up_no_other(serv
         for mode in ("legacy", "auto"):
             async with served.client("http", mode) as client, served.client("sse", mode) as other:
                 assert await is_served(client) and await is_served(other)
+
+
+async def test_a_session_that_does_not_read_holds_up_no_pipeline_that_tells_of_changes(
+    served: Served,
+) -> None:
+    uri = "shelf://" + "x" * 4000
+    headers = await session(served)
+    async with (
+        served.client() as client,
+        Connection(served.url) as deaf,
+        httpx.AsyncClient(base_url=served.url, trust_env=False, headers=HEADERS | headers) as http,
+    ):
+        subscribed = await http.post("/mcp", json=message("resources/subscribe", {"uri": uri}, 2))
+        assert '"result":{' in subscribed.text
+        await deaf.get("/mcp", headers)
+        await deaf.read_until(b"\r\n\r\n")
+        for _ in range(3):  # far more than it can be sent
+            answer = await client.call_tool("shelf", {"count": 1000, "uri": uri})
+            assert answer.structured_content == {"result": "said"}
 
 
 async def test_nothing_is_asked_of_a_client_while_it_opens_its_session(served: Served) -> None:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import mcp_types as types
+from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
     PromptsListChanged,
@@ -27,9 +28,6 @@ from ...models import Event, Notice
 from ..quotas import Quota
 from .eras import Request, connection
 from .streams import Streams
-
-SEND_LIMIT = 2.0
-"""Seconds a session may take to accept announcements before it is passed over."""
 
 SUBSCRIBED = 1000
 """Resources one session, or one listen stream, may subscribe to."""
@@ -52,6 +50,8 @@ class Session:
 
     uris: set[str] = field(default_factory=set[str])
     due: dict[str, None] = field(default_factory=dict[str, None])
+    is_told: bool = False
+    """While something is being sent to it."""
 
 
 class Changes:
@@ -79,7 +79,7 @@ class Changes:
         """At each revision, announce every topic that has another value now; runs until cancelled."""
         known = topics()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._catch_up)
+            tasks.start_soon(self._tell, tasks)
             async for _ in revisions:
                 before, known = known, topics()
                 moved = [topic for topic in {**before, **known} if before.get(topic) != known.get(topic)]
@@ -153,25 +153,32 @@ class Changes:
             for session in self._sessions.values():
                 if topic in LISTS or topic in session.uris:
                     session.due[topic] = None
-        await self._tell()
+                    self._news.set()
 
-    async def _catch_up(self) -> None:
+    async def _tell(self, tasks: TaskGroup) -> None:
+        """Tell the sessions that are behind and can hear; one that does not read holds up nobody."""
         while True:
             await self._news.wait()
             self._news = anyio.Event()
             updated, self._updated = self._updated, {}
             await self._announce(updated)
+            for client, session in self._sessions.items():
+                if session.due and not session.is_told and self._hears(client):
+                    session.is_told = True
+                    tasks.start_soon(self._catch_up, client, session)
 
-    async def _tell(self) -> None:
-        """Tell every session that is behind and can hear; one that does not read holds up no other."""
-        async with anyio.create_task_group() as tasks:
-            for client, session in list(self._sessions.items()):
-                if session.due and self._hears(client):
-                    due, session.due = session.due, {}
-                    tasks.start_soon(tell, client, due)
+    async def _catch_up(self, client: Connection, session: Session) -> None:
+        """Tell one session; what changes again meanwhile is told again, once."""
+        try:
+            while session.due and self._hears(client):
+                topic = next(iter(session.due))
+                del session.due[topic]
+                await tell(client, topic)
+        finally:
+            session.is_told = False
 
-    def _hears(self, session: Connection) -> bool:
-        return session.session_id is None or session.session_id in self._streams
+    def _hears(self, client: Connection) -> bool:
+        return client.session_id is None or client.session_id in self._streams
 
 
 def check_count(resources: int) -> None:
@@ -181,11 +188,9 @@ def check_count(resources: int) -> None:
         raise MCPError(types.INVALID_PARAMS, text)
 
 
-async def tell(client: Connection, topics: Iterable[str]) -> None:
-    """Send announcements to one client, within the limit."""
-    with anyio.move_on_after(SEND_LIMIT):
-        for topic in topics:
-            if send := SENDERS.get(topic):
-                await send(client)
-            else:
-                await client.send_resource_updated(topic)
+async def tell(client: Connection, topic: str) -> None:
+    """Announce to one client; waits until it is sent, or cannot be any more."""
+    if send := SENDERS.get(topic):
+        await send(client)
+    else:
+        await client.send_resource_updated(topic)
