@@ -5,28 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..errors import ServerError
-from ..models import Json
+from ..errors import ServerError, Unavailable
+from ..models import Caller, Json
 from ..stepwise import Going, Stepwise
 from ..stepwise.going import response_id
 from ..stepwise.showing import moment
 from ..store.tree import Execution
 from .callers import caller_of
+from .quotas import Quota, owner_of
 
-NORMAL, REFUSED = 1000, 1008
-"""Codes of a closed websocket (RFC 6455 section 7.4.1): all was said; not for you."""
+NORMAL, LATER = 1000, 1013
+"""Codes of a closed websocket (RFC 6455 section 7.4.1 and its registry): all was said; try again later."""
+PIECE = 2**16
+"""Characters of a response that are sent at once, so that no more of it waits for who does not read."""
 
 
-def stream(stepwise: Stepwise) -> Callable[[WebSocket], Awaitable[None]]:
+def stream(stepwise: Stepwise, quota: Quota) -> Callable[[WebSocket], Awaitable[None]]:
     """The endpoint. Sends `stream_token`s, then `stream_complete` or `error`, and closes."""
 
     async def serve(socket: WebSocket) -> None:
         await socket.accept()
         with suppress(WebSocketDisconnect):  # a listener may leave at any time; the step goes on
-            await tell(socket, stepwise, str(socket.path_params["run_id"]))
+            try:
+                with quota.held(owner_of(socket.scope)):
+                    await tell(socket, stepwise, str(socket.path_params["run_id"]))
+            except Unavailable as refused:
+                await failed(socket, "overloaded", str(refused))
+                await socket.close(LATER)
 
     return serve
 
@@ -35,20 +44,29 @@ async def tell(socket: WebSocket, stepwise: Stepwise, identity: str) -> None:
     """Send everything about the current step of a run."""
     caller = caller_of(socket, "rest")
     try:
-        walk = await stepwise.find(caller, identity)
+        head = await head_of(stepwise, caller, identity)
         going = stepwise.going(identity)
-        if walk.head is None:
+        if head is None:
             await failed(socket, "invalid_state_transition", "No step was executed yet.")
-        elif going is not None and going.execution.id == walk.head.id:
+        elif going is not None and going.execution.id == head.id:
             await follow(socket, going)
-            walk = await stepwise.find(caller, identity)
-            await finish(socket, walk.head or going.execution)
+            await finish(socket, await head_of(stepwise, caller, identity) or going.execution)
         else:
-            await replay(socket, walk.head)
-            await finish(socket, walk.head)
+            await replay(socket, head)
+            await finish(socket, head)
     except ServerError as error:
         await failed(socket, "pipeline_not_found", str(error))
     await socket.close(NORMAL)
+
+
+async def head_of(stepwise: Stepwise, caller: Caller, identity: str) -> Execution | None:
+    """The latest execution of the run, without prompts: who reads slowly holds it, and they may be long."""
+    walk = await stepwise.find(caller, identity)
+    if walk.head is None:
+        return None
+    short = [each.response.model_copy(update={"prompt": ""}) for each in walk.head.responses]
+    kept = zip(walk.head.responses, short, strict=True)
+    return replace(walk.head, responses=tuple(replace(each, response=said) for each, said in kept))
 
 
 async def follow(socket: WebSocket, going: Going) -> None:
@@ -58,11 +76,13 @@ async def follow(socket: WebSocket, going: Going) -> None:
 
 
 async def replay(socket: WebSocket, execution: Execution) -> None:
-    """Send what is stored: each response in one piece."""
+    """Send what is stored, each response as a whole if it is not long."""
     for kept in execution.responses:
         said = kept.response
         if said.text is not None and not kept.is_merged:
-            await socket.send_json(token(execution, said.index, said.asked, said.text, kept.time))
+            for start in range(0, len(said.text) or 1, PIECE):
+                text = said.text[start : start + PIECE]
+                await socket.send_json(token(execution, said.index, said.asked, text, kept.time))
 
 
 async def finish(socket: WebSocket, execution: Execution) -> None:

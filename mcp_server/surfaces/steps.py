@@ -24,6 +24,7 @@ from ..stepwise.showing import artifacts, moment
 from ..store.tree import Walk
 from . import Surface
 from .operations import OBJECT, Operation, routes
+from .quotas import Quota
 from .step_answers import Answer, Refused, answering, body_of, flag, number
 from .step_stream import stream
 
@@ -87,9 +88,9 @@ class Save(Body):
 def surface(server: Server) -> Surface:
     """The seed's routes, and nothing else."""
     made = operations(server)
-    return Surface(
-        [*routes(made), WebSocketRoute("/step/{run_id}/stream", stream(server.stepwise))], operations=made
-    )
+    quota = Quota("websockets", server.settings.max_streams, server.settings.max_streams_per_caller)
+    websocket = WebSocketRoute("/step/{run_id}/stream", stream(server.stepwise, quota))
+    return Surface([*routes(made), websocket], operations=made)
 
 
 def operations(server: Server) -> tuple[Operation, ...]:
