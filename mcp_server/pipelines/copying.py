@@ -68,12 +68,12 @@ def _deep(value: Any, memory: dict[int, Any]) -> Any:
     if kind is list:
         return _deep_list(value, memory)
     if kind is dict:
-        made: dict[Any, Any] = {}
-        return _filled(memory.setdefault(id(value), made), value, memory)
+        return _deep_dict(value, memory)
     if not _is_plain(kind):
         return deepcopy(value, memory)
-    made = memory[id(value)] = kind.__new__(kind)
-    _filled(vars(made), cast(Any, vars(value)), memory)
+    made: object = kind.__new__(kind)
+    memory[id(value)] = made
+    _fill(vars(made), vars(cast(object, value)), memory)
     return made
 
 
@@ -84,7 +84,16 @@ def _deep_list(value: list[Any], memory: dict[int, Any]) -> list[Any]:
     return made
 
 
-def _filled(made: dict[Any, Any], value: dict[Any, Any], memory: dict[int, Any]) -> dict[Any, Any]:
+def _fill(made: dict[str, Any], attributes: dict[str, Any], memory: dict[int, Any]) -> None:
+    made.update(attributes)
+    for name, each in attributes.items():
+        if type(each) not in _ATOMS:
+            made[name] = _deep(each, memory)
+
+
+def _deep_dict(value: dict[Any, Any], memory: dict[int, Any]) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
+    memory[id(value)] = made
     for key, each in value.items():
         made[key if type(key) in _ATOMS else _deep(key, memory)] = (
             each if type(each) in _ATOMS else _deep(each, memory)

@@ -45,6 +45,12 @@ class Shape:
             name: _private._find_receivers_from(pipeline, name) for name in pipeline.graph.nodes
         }
         self.leaves: tuple[str, ...] = tuple(pipeline.outputs())
+        self.fed = frozenset(
+            name
+            for name, node in pipeline.graph.nodes.items()
+            if any(socket.senders for socket in node["input_sockets"].values())
+        )
+        """Those that other components give something: without any input they do not run."""
 
 
 class FastPipeline(Pipeline):
@@ -171,9 +177,10 @@ class FastPipeline(Pipeline):
         if not isinstance(inputs, Inputs):
             return _private._fill_queue(self, component_names, inputs, component_visits)
         nodes: Any = cast(Any, self).graph.nodes
+        fed = self._known().fed
         for name in inputs.changed if inputs.scores else component_names:
             given, visits = inputs.get(name), component_visits[name]
-            if visits and not given:  # it ran, and nothing has come since
+            if not given and (visits or name in fed):
                 inputs.scores[name] = BLOCKED
             else:
                 component = {**nodes[name], "visits": visits}
