@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from canaries import PASSWORD
+from canaries import CANARIES, PASSWORD
 
 INSTALLED = "/usr/lib/postgresql"
 """Where Debian keeps the programs of each release."""
@@ -55,6 +55,7 @@ def cluster() -> Iterator[Cluster]:
             yield Cluster(port)
         finally:
             run(user, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+            CANARIES.look_in(root)
     finally:
         shutil.rmtree(root)
 

@@ -122,7 +122,10 @@ def test_its_kind_and_options_are_known_without_running_it() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_program_asks_a_real_model_and_streams_what_it_answers(tmp_path: Path) -> None:
+async def test_a_program_asks_a_real_model_and_streams_what_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")  # the environment goes before the file
     text = (
         (HEAD + SIGNATURE.replace('    sure: float = dspy.OutputField(desc="From 0 to 1.")\n', ""))
         + f"""program = dspy.Predict(Answer)
