@@ -26,14 +26,20 @@ class Threads:
         self._name = name
         self._work: deque[Work] = deque()
         self._threads: list[Worker] = []
+        self._until = 0.0
+        """The time of the event loop until which calls may wait behind those that run."""
         self._looks = False
         """True while a look is due."""
 
     def submit(self, work: Work) -> None:
         """Have it called in a thread, in the order of asking; it must not raise."""
         self._work.append(work)
-        if not self._looks or not any(each.works for each in self._threads):
-            self._look()
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._until or not any(each.works for each in self._threads):
+            self._look(loop)
+        elif not self._looks:
+            self._looks = True
+            loop.call_at(self._until, self._again, loop)
 
     def close(self) -> None:
         """Drop what has not begun; the threads end when they can."""
@@ -41,22 +47,20 @@ class Threads:
         for each in self._threads:
             each.end()
 
-    def _look(self) -> None:
-        """Put as many threads to work as there are calls that wait; look again soon."""
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Put as many threads to work as there are calls that wait."""
+        self._until = loop.time() + PATIENCE
         waiting = len(self._work)
         for each in [each for each in self._threads if not each.works][:waiting]:
             each.wake()
             waiting -= 1
         for _ in range(min(waiting, self._most - len(self._threads))):
             self._threads.append(Worker(self._work, f"{self._name}-{len(self._threads)}"))
-        if not self._looks:
-            self._looks = True
-            asyncio.get_running_loop().call_later(PATIENCE, self._again)
 
-    def _again(self) -> None:
+    def _again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looks = False
         if self._work:
-            self._look()
+            self._look(loop)
 
 
 class Worker:
