@@ -62,6 +62,7 @@ def test_the_wheel_of_a_checkout_tells_its_commit(wheel: Path) -> None:
             assert json.loads(archive.read(BUILT))["git_commit"] == head.stdout.strip()
 
 
+@pytest.mark.shows("an API key")  # the README does, as an example
 def test_an_installed_wheel_says_its_version(wheel: Path, tmp_path: Path) -> None:
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", tmp_path, wheel]
     subprocess.run(install, check=True, capture_output=True, timeout=60)

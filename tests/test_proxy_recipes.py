@@ -66,7 +66,7 @@ def ports() -> dict[str, int]:
 async def served(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, int]) -> AsyncIterator[Served]:
     """A server as the page starts it, with a key."""
     folder, state = tmp_path_factory.mktemp("pipelines"), tmp_path_factory.mktemp("state")
-    (state / "key").write_text(create_key(state, "only"))
+    (folder.parent / "only.key").write_text(create_key(state, "only"))
     for name in ("echo", "steps"):
         (folder / name).mkdir()
         (folder / name / "pipeline_wrapper.py").write_text(wrapper(WRAPPERS[name]))
@@ -127,7 +127,7 @@ async def test_clients_reach_the_server_through_the_proxy(
 ) -> None:
     port = ports[program]
     trust = ssl.create_default_context(cafile=str(certificate / "pem"))
-    key = bearer((served.state / "key").read_text())
+    key = bearer((served.folder.parent / "only.key").read_text())
     heard: list[float] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
