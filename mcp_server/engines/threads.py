@@ -88,7 +88,7 @@ class Worker:
                 work = self._work.popleft()
             except IndexError:
                 self.works = False
-                if not self._wakes.get():
+                if not self._work and not self._wakes.get():  # some may have come, for one who seemed at work
                     return
                 self.works = True
                 continue

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import anyio
 import pytest
 
-from mcp_server.engines.threads import Threads
+from mcp_server.engines.threads import Threads, Work, Worker
 
 pytestmark = pytest.mark.anyio
 LIMIT = 20.0
@@ -74,3 +75,26 @@ async def test_what_had_not_begun_when_it_closes_is_dropped() -> None:
     threads.close()
     await works.end()
     assert not later.wait(0.2)
+
+
+class Late(deque[Work]):
+    """A queue that gets work in the moment in which a thread has found it empty, and does not wait yet."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._late = [work]
+
+    def popleft(self) -> Work:
+        try:
+            return super().popleft()
+        except IndexError:
+            self.extend(self._late)
+            self._late.clear()
+            raise
+
+
+async def test_work_that_comes_while_a_thread_is_about_to_wait_is_done_without_waking_it() -> None:
+    done = threading.Event()
+    worker = Worker(Late(done.set), "test")
+    assert await anyio.to_thread.run_sync(done.wait, LIMIT)
+    worker.end()
