@@ -49,13 +49,14 @@ class FastDocumentStore(InMemoryDocumentStore):
         if index is None:
             return super().bm25_retrieval(query, filters, top_k, scale_score)
         found = [
-            (self.storage[index.ids[place]], expit(score / BM25_SCALING_FACTOR) if scale_score else score)
+            (self.storage.get(index.ids[place]), expit(score / BM25_SCALING_FACTOR) if scale_score else score)
             for place, score in best(index.scores(self._rarity(query)), top_k)
             if score > 0
         ]
-        if any(document.content is None for document, _ in found):  # somebody took it away meanwhile
+        texts = [(each, score) for each, score in found if each is not None and each.content is not None]
+        if len(texts) < len(found):  # somebody took one away meanwhile
             return super().bm25_retrieval(query, filters, top_k, scale_score)
-        return [again(document, score, self.return_embedding) for document, score in found]
+        return [again(document, score, self.return_embedding) for document, score in texts]
 
     def embedding_retrieval(
         self,
@@ -67,8 +68,8 @@ class FastDocumentStore(InMemoryDocumentStore):
     ) -> list[Document]:
         """As Haystack's, which also says what is wrong with a query, and with documents."""
         documents = [] if filters else [*self.storage.values()]
-        usual = len(query_embedding) > 0 and isinstance(query_embedding[0], float)
-        if not usual or not documents or any(each.embedding is None for each in documents):
+        askable = len(query_embedding) > 0 and isinstance(query_embedding[0], float)
+        if not askable or not documents or any(each.embedding is None for each in documents):
             found: Any = super().embedding_retrieval
             return found(query_embedding, filters, top_k, scale_score, return_embedding)
         scores = self._compute_query_embedding_similarity_scores(query_embedding, documents, scale_score)
