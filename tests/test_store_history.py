@@ -21,9 +21,10 @@ from sqlalchemy import Engine, create_engine, event, text
 from mcp_server.errors import Conflict, Unavailable
 from mcp_server.models import Artifact, Caller, Fault, Question, Result, Run
 from mcp_server.store import Bound, Filter, Place, Retention
-from mcp_server.store.changes import RunRow, new_id
+from mcp_server.store.changes import RunRow, changed, new_id
 from mcp_server.store.errands import Errand, Errands
 from mcp_server.store.history import History
+from mcp_server.store.plain_rows import COLUMNS, counts, plain
 from mcp_server.store.run_tables import counters, runs
 from mcp_server.store.steps import Steps
 
@@ -531,6 +532,38 @@ def test_rows_have_the_columns_of_their_tables() -> None:
 
     assert RunRow._fields == tuple(runs.c.keys())
     assert Slot._fields == tuple(counters.c.keys())
+
+
+def test_a_plain_call_leaves_the_row_that_any_run_leaves() -> None:
+    given = run(**ENDED)
+    row, whole = plain(given, "full", "here"), changed(given, "full", "here").row
+    assert row is not None and whole is not None
+    left = {name: value for name, value in whole._asdict().items() if value is not None}
+    assert dict(zip(COLUMNS, row, strict=True)) == left
+    assert counts([row]) == [changed(given, "full", "here").count]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"error": "no", "status": "failed"},
+        {"usage": {"input_tokens": 1}},
+        {"parent": "0"},
+        {"step": "1"},
+        {"key": "mine"},
+        {"events": ({"time": 1},)},
+        {"recorded": 7},
+        {"continues": True},
+        {"status": "running", "result": None},
+        {"verb": "read"},
+        {"result": RESULT.model_copy(update={"fault": Fault(code=1, message="no")})},
+        {"result": RESULT.model_copy(update={"artifacts": (Artifact(name="a", mime_type="b"),)})},
+        {"result": RESULT.model_copy(update={"partial": True})},
+    ],
+)
+def test_what_has_more_to_say_is_no_plain_call(more: dict[str, object]) -> None:
+    assert plain(run(**ENDED | more), "full", "here") is None
+    assert plain(run(**ENDED), "meta", "here") is None
 
 
 def test_history_is_light_to_import() -> None:

@@ -19,6 +19,7 @@ from ..errors import ServerError, Unavailable
 from ..models import Artifact, Question, Recording, Run, StepDone
 from . import Bound, Filter, Kind, Page, Place, Retention, Statistics
 from .changes import CACHED, DAY, Count, RunChange, changed, new_id
+from .plain_rows import SIZE, plain
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ class History:
 
         `promised` is true for a run whose id was given away; see `LIFE`.
         """
-        self._writer.put(changed(run, record, self.instance, LIFE if promised else None))
+        row = None if promised else plain(run, record, self.instance)
+        if row is not None:
+            self._writer.add(row, row[SIZE])
+        else:
+            self._writer.put(changed(run, record, self.instance, LIFE if promised else None))
 
     def hit(self, pipeline: str, version: int) -> None:
         """Count a call that was answered with a kept result, soon. Never fails."""

@@ -21,8 +21,9 @@ from .counting import statistics
 from .errand_rows import forget
 from .file import connect, explain, prepare, upsert
 from .instances import Instance
+from .plain_rows import Plains
 from .retention import remove, surplus
-from .rows import write_runs
+from .rows import write_plain, write_runs
 from .tables import secrets
 from .writer import Asked
 
@@ -84,11 +85,14 @@ class Journal:
             with self._gate, self._writing.begin() as connection:
                 self._apply(connection, asked)
         except Exception as error:  # whatever a driver raises, the writer must go on for the others
-            if len(asked) > 1 and not isinstance(error, OperationalError):
-                failed = [self.commit([each]) for each in asked]  # one of them is at fault: find it
+            if not isinstance(error, OperationalError) and (parts := apart(asked)):
+                failed = [self.commit([each]) for each in parts]  # one of them is at fault: find it
+                if len(asked) == 1:
+                    asked[0].missed = sum(each.missed for each in parts)
                 return failed[-1] if all(failed) else None
             for each in asked:
                 each.error = refusal(error)
+                each.missed = len(each.change) if isinstance(each.change, Plains) else 1
             return error
         return None
 
@@ -102,11 +106,14 @@ class Journal:
                 continue
             write_runs(connection, together)
             together = []
+            if isinstance(each.change, Plains):
+                write_plain(connection, each.change)
+                continue
             try:
                 with connection.begin_nested():
                     each.value = self._do(connection, each.change)
             except ServerError as error:
-                each.error = error
+                each.error, each.missed = error, 1
         write_runs(connection, together)
 
     def _do(self, connection: Connection, change: RunChange | Callable[[Journal, Connection], T]) -> T | None:
@@ -189,6 +196,14 @@ class Journal:
                 return work(connection)
         except DBAPIError as error:
             raise Unavailable(f"The history cannot be read now: {explain(error)}.") from error
+
+
+def apart(asked: Sequence[Asked]) -> Sequence[Asked]:
+    """Each by itself; nothing if they are one that cannot be parted."""
+    if len(asked) > 1:
+        return asked
+    change = asked[0].change
+    return [Asked(Plains([row])) for row in change] if isinstance(change, Plains) and len(change) > 1 else ()
 
 
 def refusal(error: Exception) -> ServerError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -14,6 +13,7 @@ from ..models import Caller, Fault, Question, Result, Run
 from .changes import RunChange, RunRow, unpacked
 from .counting import add
 from .file import is_postgresql
+from .plain_rows import COLUMNS, ID, Plain, counts
 
 AT_ONCE = 64
 """Rows in one statement; more gain nothing."""
@@ -36,24 +36,6 @@ UPDATED = (
     "expires",
 )
 """What may change of a run that is already there."""
-RARE = (
-    "error",
-    "usage",
-    "parent",
-    "step",
-    "head",
-    "key",
-    "fingerprint",
-    "fault",
-    "events",
-    "question",
-    "expires",
-)
-"""What most runs have none of: a row without it costs two thirds."""
-COMMON = tuple(name for name in RunRow._fields if name not in RARE)
-RARE_OF = itemgetter(*map(RunRow._fields.index, RARE))
-COMMON_OF = itemgetter(*map(RunRow._fields.index, COMMON))
-NOTHING = (None,) * len(RARE)
 
 
 def restored(row: Row[Any]) -> Run:
@@ -95,13 +77,15 @@ def restored(row: Row[Any]) -> Run:
 
 def write_runs(connection: Connection, changes: Sequence[RunChange]) -> None:
     """Insert or update them all; the last state of a run wins. Who lost the claim changes nothing."""
-    rows = latest(each.row for each in changes if each.row)
-    plain = [COMMON_OF(row) for row in rows if RARE_OF(row) == NOTHING]
-    _insert(connection, COMMON, plain)
-    if len(plain) < len(rows):
-        _insert(connection, RunRow._fields, [row for row in rows if RARE_OF(row) != NOTHING])
-    if counts := [each.count for each in changes if each.count]:
-        add(connection, counts)
+    _insert(connection, RunRow._fields, latest(each.row for each in changes if each.row))
+    if counted := [each.count for each in changes if each.count]:
+        add(connection, counted)
+
+
+def write_plain(connection: Connection, rows: Sequence[Plain]) -> None:
+    """The same for plain calls: a row without what they have none of costs two thirds."""
+    _insert(connection, COLUMNS, [*{row[ID]: row for row in rows}.values()])
+    add(connection, counts(rows))
 
 
 def _insert(connection: Connection, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:

@@ -6,19 +6,21 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import Unavailable
 from .changes import RunChange
+from .plain_rows import SIZE, Plain, Plains
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from .journal import Journal
 
-WINDOW = 0.02
+WINDOW = 0.05
 """Seconds in which changes that nobody waits for are gathered."""
 GATHERED = 2000
 """Changes that are enough for a commit before that."""
@@ -29,7 +31,7 @@ HELD = 256 * 1024 * 1024
 
 Work = Callable[["Journal", "Connection"], Any]
 """A change made by calling it within the transaction."""
-Change = RunChange | Work
+Change = RunChange | Plains | Work
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,8 @@ class Asked:
     size: int = 0
     value: Any = None
     error: Exception | None = None
+    missed: int = 0
+    """How many runs or other changes of it could not be written."""
 
 
 class Writer:
@@ -54,7 +58,7 @@ class Writer:
         """`open` is called in the thread before anything is written; it must not raise."""
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()
-        self._asked: deque[Asked] = deque()
+        self._asked: deque[Asked | Plain] = deque()
         """The loop adds, the thread takes away; neither waits for the other."""
         self._given = self._taken = 0
         """Bytes of what was put, which only the loop counts, and of what was written, the thread."""
@@ -73,11 +77,15 @@ class Writer:
         `size` is the bytes it holds; a run tells by itself.
         """
         size = change.row.size if isinstance(change, RunChange) and change.row else size
+        self.add(Asked(change, size=size), size)
+
+    def add(self, asked: Asked | Plain, size: int) -> None:
+        """The same for what is made already."""
         if len(self._asked) >= WAITING or self._given - self._taken + size > HELD:
             self.lost += 1
             return
         self._given += size
-        self._asked.append(Asked(change, size=size))
+        self._asked.append(asked)
         if len(self._asked) in (1, GATHERED):  # after it was added: who takes them away may be between
             with self._condition:
                 self._condition.notify()
@@ -126,7 +134,8 @@ class Writer:
             self._condition.wait_for(self._is_time, WINDOW)
             self._busy = True
             self._urgent = False
-            asked = [self._asked.popleft() for _ in range(len(self._asked))]
+            found = [self._asked.popleft() for _ in range(len(self._asked))]
+        asked = grouped(found)
         self._taken += sum([each.size for each in asked])
         return asked
 
@@ -134,11 +143,22 @@ class Writer:
         return self._urgent or self._closing or len(self._asked) >= GATHERED
 
     def _account(self, asked: Sequence[Asked], failed: Exception | None) -> None:
-        missed = [each.error for each in asked if each.error and each.waiter is None]
-        self.lost += len(missed)
+        self.lost += sum([each.missed for each in asked if each.waiter is None])
         if failed and not self.fault:
             log.error("Runs are not recorded for now: %s", asked[-1].error, exc_info=failed)
         self.fault = str(asked[-1].error) if failed else None
+
+
+def grouped(found: Sequence[Asked | Plain]) -> list[Asked]:
+    """In the same order; plain calls that follow each other are one change."""
+    asked: list[Asked] = []
+    for kind, some in groupby(found, type):
+        if kind is Plain:
+            rows = Plains(cast(Iterator[Plain], some))
+            asked.append(Asked(rows, size=sum([row[SIZE] for row in rows])))
+        else:
+            asked += cast(Iterator[Asked], some)
+    return asked
 
 
 def settle(asked: Sequence[Asked]) -> None:

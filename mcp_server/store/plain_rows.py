@@ -1,0 +1,63 @@
+"""Rows of plain calls: recorded whole, ended well, and nothing more to say of them. Nearly all runs are such.
+
+They are made with every call, so at once, as the driver takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, final
+
+from ..models import CALLS, Recording, Run
+from .changes import Count, counted, packed
+
+
+class Plain(tuple[Any, ...]):
+    """A row of the table `runs`, its columns as in `COLUMNS`; the others are empty."""
+
+    __slots__ = ()
+
+
+@final
+class Plains(list[Plain]):
+    """Some of them, which go together."""
+
+
+SAME = ("id", "pipeline", "version", "digest", "verb", "timeout", "started", "finished", "attempt", "status")
+"""Columns that are what the run has."""
+COLUMNS = (
+    *SAME,
+    "caller",
+    "origin",
+    "instance",
+    "size",
+    "partial",
+    "inputs",
+    "content",
+    "structured",
+    "continues",
+)
+ID, SIZE = COLUMNS.index("id"), COLUMNS.index("size")
+same_of = itemgetter(*SAME)
+rare_of = itemgetter("error", "usage", "parent", "step", "key", "question", "events", "recorded", "continues")
+NOTHING_RARE = (None, None, None, None, None, None, (), 0, False)
+counted_of = itemgetter(*map(COLUMNS.index, ("pipeline", "version", "started", "finished")))
+
+
+def plain(run: Run, record: Recording, instance: str) -> Plain | None:
+    """What to write of this run; None if it is not plain."""
+    fields, result = vars(run), run.result
+    if record not in ("full", "steps") or run.status != "done" or result is None or run.verb not in CALLS:
+        return None
+    if rare_of(fields) != NOTHING_RARE or result.artifacts or result.fault or result.partial:
+        return None
+    inputs, content, structured, caller = packed(run.inputs), result.content, result.structured, run.caller
+    size = len(inputs) + len(content) + (len(structured) if structured else 0)
+    more = (caller.name, caller.origin, instance, size, False, inputs, content, structured, False)
+    return Plain(same_of(fields) + more)
+
+
+def counts(rows: Sequence[Plain]) -> list[Count]:
+    """The same as counted."""
+    return [counted(*counted_of(row), failed=False) for row in rows]
