@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
-from itertools import count
 
 from ..content import failure, render
 from ..content.fitting import fitted
@@ -27,7 +26,7 @@ from ..pipelines.context import Context, ProtocolError, Stopped, current
 from ..pipelines.haystack import reason
 from ..pipelines.inquiries import Inquiry
 from ..pipelines.recording import Tape, playing, record
-from ..telemetry.spans import Spans
+from ..telemetry.spans import Mark, Spans
 from .confinement.hints import hinted
 from .threads import Threads
 
@@ -49,7 +48,14 @@ log = logging.getLogger(__name__)
 
 
 class Call:
-    """A run of a loaded pipeline. Made on the event loop, which must be the one that runs it."""
+    """A run of a loaded pipeline. Made on the event loop that runs it."""
+
+    _thread: Thread | None = None
+    """Set if a thread is used, which cannot be cancelled as a task can."""
+    _task: asyncio.Task[None] | None = None
+    _began = False
+    _asked = 0
+    """Questions so far."""
 
     def __init__(
         self,
@@ -57,6 +63,7 @@ class Call:
         run: Run,
         emit: Callable[[Event], None],
         tell: Callable[[Result], object],
+        loop: asyncio.AbstractEventLoop,
         threads: Threads,
         limits: Limits,
         spans: Spans | None = None,
@@ -67,15 +74,10 @@ class Call:
         self._limits = limits
         self._spans = spans
         self._schema = pipeline.manifest.tool.get("outputSchema")
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._context = Context(run.id, run.caller, emit, run.client, self._ask)
         self._questions: dict[int, tuple[Future[Answers], Inquiry | None]] = {}
-        self._numbers = count(1)
         self._tell = tell
-        self._thread: Thread | None = None
-        """Set if a thread is used, which cannot be cancelled as a task can."""
-        self._task: asyncio.Task[None] | None = None
-        self._began = False
         here = copy_context()
         work = here.run(self._prepared, pipeline)
         if isinstance(work, Result):
@@ -84,7 +86,8 @@ class Call:
             self._thread = thread = Thread()
             threads.submit(lambda: here.run(self._block, work, thread))
         else:
-            self._task = self._loop.create_task(self._work(work), context=here)
+            coroutine = self._work(work) if spans is None else self._traced(work, spans)
+            self._task = self._loop.create_task(coroutine, context=here)
 
     def answer(self, number: int, answers: Answers) -> None:
         """Give the answers to the question of that number."""
@@ -114,22 +117,20 @@ class Call:
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
             return self._failed(error)
 
-    async def _work(self, work: Work) -> None:
-        self._began = True
-        if self._spans is None:
-            self._end(await self._worked(work))
-            return
-        with self._spans(self._run) as mark:
-            result = await self._worked(work)
-            mark(result)
-        self._end(result)
+    async def _traced(self, work: Work, spans: Spans) -> None:
+        with spans(self._run) as mark:
+            await self._work(work, mark)
 
-    async def _worked(self, work: Work) -> Result:
+    async def _work(self, work: Work, mark: Mark | None = None) -> None:
+        self._began = True
         try:
             self._context.check()
-            return self._done(await work.call(self._context))
+            result = self._done(await work.call(self._context))
         except BaseException as error:  # foreign code: may raise anything, SystemExit included
-            return self._failed(error)
+            result = self._failed(error)
+        if mark is not None:
+            mark(result)
+        self._end(result)
 
     def _block(self, work: Work, thread: Thread) -> None:
         if self._spans is None:
@@ -158,7 +159,7 @@ class Call:
     def _ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Answers]:
         """See `Put`. What a replayed run was told before, it is told at once."""
         future: Future[Answers] = Future()
-        number = next(self._numbers)
+        self._asked = number = self._asked + 1
         inquiry = Inquiry(requests) if playing() else None
         if inquiry is not None and inquiry.answers is not None:
             future.set_result(inquiry.answers)
@@ -172,17 +173,20 @@ class Call:
 
     def _done(self, value: object) -> Result:
         """The value as it can be sent. What MCP wants of the results of tools goes for calls only."""
-        result, left = render(value), tuple(self._context.artifacts.values())
+        result, limits, left = render(value), self._limits, self._context.artifacts
         size = len(result.content) + len(result.structured or b"")
-        size += sum(len(each.content) for each in left) if left else 0
-        if size > self._limits.result:
-            allowed = f"{self._limits.result:,}"
+        size += sum(len(each.content) for each in left.values()) if left else 0
+        if size > limits.result:
+            allowed = f"{limits.result:,}"
             return failure(f"The result has {size:,} bytes, more than the {allowed} allowed. Ask for less.")
         if self._run.verb != "call":
             return result
         if self._schema and result.structured is None and not result.is_error:
             return failure(UNPROMISED)
-        return fitted(result, self._run.id, self._limits.text, self._schema, left, self._limits.inline)
+        if not left and size <= limits.text and size <= limits.inline:  # nearly all
+            return result
+        left = tuple(left.values())
+        return fitted(result, self._run.id, limits.text, self._schema, left, limits.inline)
 
     def _failed(self, error: BaseException) -> Result:
         if self._context.cancelled and isinstance(error, Stopped | asyncio.CancelledError):

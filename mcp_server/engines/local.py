@@ -42,6 +42,7 @@ class Workbench:
         self._threads = Threads(limits.threads, "pipeline")
         self._limits = limits
         self._spans = spans(limits.otlp_endpoint)
+        self._loop: asyncio.AbstractEventLoop | None = None
         sys.path += [folder for folder in map(str, limits.python_path) if folder not in sys.path]
 
     async def load(self, member: Member) -> Pipeline | Problem:
@@ -56,7 +57,10 @@ class Workbench:
         tell: Callable[[Result], object],
     ) -> Call:
         """Begin a run. `emit` is called from any thread; see `Call`."""
-        return Call(pipeline, run, emit, tell, self._threads, self._limits, self._spans)
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = self._loop = asyncio.get_running_loop()  # in CPython 3.11 a system call
+        return Call(pipeline, run, emit, tell, loop, self._threads, self._limits, self._spans)
 
     def shut(self) -> None:
         """Take no more work."""

@@ -35,33 +35,41 @@ class Work(Protocol):
         ...
 
 
+class Home:
+    """The event loop of this thread, asked for once: CPython 3.11 asks the system for it each time."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+
+
 class Ongoing:
     """Made on the event loop, then told what work it stands for."""
 
-    def __init__(self, emit: Emit, tell: Tell) -> None:
-        self.work: Work | None = None
-        """Set as soon as it has begun, until it is over."""
-        self.over = False
-        """True once its end was told, or nobody wants to hear of it."""
-        self.left: Callable[[], None] | None = None
-        """Called when it is over."""
+    work: Work | None = None
+    """Set as soon as it has begun, until it is over."""
+    over = False
+    """True once its end was told, or nobody wants to hear of it."""
+    left: Callable[[], None] | None = None
+    """Called when it is over."""
+    _items: deque[Event | Result] | None = None
+    """What was said and not yet heard, once something was."""
+    _waiter: asyncio.Future[None] | None = None
+    _asking: asyncio.Future[None] | None = None
+    """While a question waits for its answer; done once nobody waits for that."""
+    _hearing: asyncio.Task[None] | None = None
+
+    def __init__(self, emit: Emit, tell: Tell, home: Home) -> None:
         self._emit = emit
         self._tell = tell
-        self._loop = asyncio.get_running_loop()
-        self._home = threading.get_ident()
-        self._items: deque[Event | Result] | None = None
-        """What was said and not yet heard, once something was."""
-        self._waiter: asyncio.Future[None] | None = None
-        self._asking: asyncio.Future[None] | None = None
-        """While a question waits for its answer; done once nobody waits for that."""
-        self._hearing: asyncio.Task[None] | None = None
+        self._home = home
 
     def say(self, event: Event) -> None:
         """Hear an event, from any thread. What the loop's own tells must not come after the result."""
-        if threading.get_ident() == self._home:
+        if threading.get_ident() == self._home.thread:
             self.put(event)
         else:
-            self._loop.call_soon_threadsafe(self.put, event)
+            self._home.loop.call_soon_threadsafe(self.put, event)
 
     def put(self, item: Event | Result) -> None:
         """Hear an event or the result, on the loop; behind many, text is joined to text and progress takes
@@ -73,7 +81,7 @@ class Ongoing:
                 self._end(item)
                 return
             self._items = deque()
-            self._hearing = self._loop.create_task(self._hear(self._items))
+            self._hearing = self._home.loop.create_task(self._hear(self._items))
         assert self._items is not None, "made with the task"
         if len(self._items) <= MANY or not joins(self._items, item):
             self._items.append(item)
@@ -133,7 +141,7 @@ class Ongoing:
 
     async def _answered(self, asking: Awaitable[Answers | None]) -> Answers | None:
         """What was answered; None at once if nobody waits for it any more."""
-        answered, hushed = asyncio.ensure_future(asking), self._loop.create_future()
+        answered, hushed = asyncio.ensure_future(asking), self._home.loop.create_future()
         self._asking = hushed
         try:
             await asyncio.wait([answered, hushed], return_when=asyncio.FIRST_COMPLETED)
@@ -147,7 +155,7 @@ class Ongoing:
     async def _next(self, items: deque[Event | Result]) -> Event | Result:
         """The oldest item, once there is one."""
         while not items:
-            self._waiter = self._loop.create_future()
+            self._waiter = self._home.loop.create_future()
             await self._waiter
         return items.popleft()
 

@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 
 from ..content import failure
 from ..limits.deadlines import Dated, Deadline, Deadlines
+from ..limits.queue import Place as Slot
 from ..limits.slots import Slots, Turn
 from ..models import Answers, Emit, Event, Group, Manifest, Member, Problem, Question, Result, Run
 from . import Locate, Outcome, Report, stays
-from .ongoing import Ongoing, Tell
+from .ongoing import Home, Ongoing, Tell
 
 
 class Place:
@@ -72,6 +73,7 @@ class PlacesGeneration(ABC, Generic[P]):
         self.group = group
         self.places = places
         self._launching: set[asyncio.Task[None]] = set()
+        self._home = Home()
         self._report: Report | None = None
         self.locate: Locate = stays
 
@@ -113,11 +115,11 @@ class PlacesGeneration(ABC, Generic[P]):
         place = self.places[run.pipeline]
         if not self.is_ready(place) or (turn := slots.reserved(run)) is None:
             return None
-        ongoing = Holding(run, emit, tell, place, turn, deadlines)
-        if turn.place.is_granted:
+        ongoing = Holding(run, emit, tell, self._home, place, slots, turn, deadlines)
+        if turn.is_granted:
             self.launch(place, run, ongoing)
         else:
-            turn.place.then = partial(self._granted, place, run, ongoing)
+            turn.then = partial(self._granted, place, run, ongoing)
         return ongoing
 
     def _granted(self, place: P, run: Run, ongoing: Ongoing) -> None:
@@ -143,7 +145,7 @@ class PlacesGeneration(ABC, Generic[P]):
                 if not self.is_ready(place) and (broken := await self.ready(place)):
                     return broken
                 ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-                ongoing = Ongoing(turn.lending(emit), partial(settle, ended))
+                ongoing = Ongoing(turn.lending(emit), partial(settle, ended), self._home)
                 self.launch(place, run, ongoing)
                 try:
                     return await ended
@@ -195,14 +197,26 @@ class PlacesGeneration(ABC, Generic[P]):
 class Holding(Ongoing):
     """A run that holds its slot until it is over, and keeps its deadline itself."""
 
+    when: float | None = None
+    _turn: Turn | None = None
+    """Set once it has said something."""
+
     def __init__(
-        self, run: Run, emit: Emit, tell: Tell, place: Place, turn: Turn, deadlines: Deadlines
+        self,
+        run: Run,
+        emit: Emit,
+        tell: Tell,
+        home: Home,
+        place: Place,
+        slots: Slots,
+        slot: Slot,
+        deadlines: Deadlines,
     ) -> None:
-        super().__init__(emit, tell)
-        self.when: float | None = None
+        super().__init__(emit, tell, home)
         self._run = run
         self._place = place
-        self._turn = turn
+        self._slots = slots
+        self._slot = slot
         self._deadlines = deadlines
         deadlines.add(self, run.timeout)
         place.__enter__()
@@ -214,15 +228,16 @@ class Holding(Ongoing):
         tell(overdue(self._run))
 
     async def _emitted(self, event: Event) -> Answers | None:
+        self._turn = turn = self._turn or Turn(self._slots, self._run, self._slot)
         try:
-            return await patient(self._turn.lending(self._emit), self)(event)
+            return await patient(turn.lending(self._emit), self)(event)
         finally:
             if self.over:  # the slot may have been taken again since
-                self._turn.leave()
+                turn.leave()
 
     def _leave(self) -> None:
         self._deadlines.drop(self)
-        self._turn.leave()
+        self._slots.leave(self._slot if self._turn is None else self._turn.place)
         self._place.__exit__()
         super()._leave()
 

@@ -55,12 +55,12 @@ class Deadlines:
 
     def add(self, dated: Dated, seconds: float) -> None:
         """Have it passed by in so many seconds."""
-        loop = asyncio.get_running_loop()
+        loop = self._looking
+        if loop is None or not loop.is_running():
+            loop = self._looking = asyncio.get_running_loop()
+            loop.call_later(TICK, self._look)
         dated.when = loop.time() + seconds
         self._open.add(dated)
-        if self._looking is not loop:
-            self._looking = loop
-            loop.call_later(TICK, self._look)
 
     def drop(self, deadline: Dated) -> None:
         """Nobody is to be told any more."""

@@ -162,6 +162,10 @@ class Rates:
         """True if nobody has to be waited for to count."""
         return isinstance(self._ledger, Memory)
 
+    def counts(self, caller: Caller) -> bool:
+        """True for a caller that has limits."""
+        return bool(self._rules(caller, None))
+
     def counted(self, caller: Caller) -> Standing | None:
         """As `request`, of one that is of no kind of its own; the ledger must be at hand."""
         assert isinstance(self._ledger, Memory)

@@ -64,10 +64,9 @@ class Slots:
         if place := self._reserved.pop(run.id, None):
             self.leave(place)
 
-    def reserved(self, run: Run) -> Turn | None:
+    def reserved(self, run: Run) -> Place | None:
         """What was reserved for this run, to be left when it is over; None if it reserved nothing."""
-        place = self._reserved.pop(run.id, None)
-        return None if place is None else Turn(self, run, place)
+        return self._reserved.pop(run.id, None)
 
     def turn(self, run: Run, options: Options, manifest: Manifest | None) -> Turn:
         """To be entered with `async with`: waits for a slot, and holds it until the block ends.

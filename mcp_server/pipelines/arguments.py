@@ -63,11 +63,14 @@ class Arguments:
         what was expected, in fewer than 500 characters.
         """
         try:
-            values = self._model.__pydantic_validator__.validate_python(arguments)
+            values: Any = self._model.__pydantic_validator__.validate_python(arguments)
         except ValidationError as error:
             raise Invalid(_refusal(error, arguments)) from None
-        given = values.__pydantic_fields_set__ | self._always
-        typed = {name: getattr(values, field) for field, name in self._names.items() if field in given}
+        given: set[str] = values.__pydantic_fields_set__
+        held: dict[str, Any] = values.__dict__
+        if self._always:
+            given = given | self._always
+        typed: dict[str, Any] = {name: held[field] for field, name in self._names.items() if field in given}
         return typed | given_by(self._given, context) if self._given else typed
 
 

@@ -78,6 +78,11 @@ class Context:
     they give the answer, called on the event loop they give an awaitable of it.
     """
 
+    rounds = 0
+    """How often the pipeline returned questions."""
+    _stopped = False
+    _closing: ExitStack | None = None
+
     def __init__(
         self,
         run: str,
@@ -91,14 +96,10 @@ class Context:
         self._emit = emit
         self._client = client or Client()
         self._ask = ask
-        self._stopped = False
         self.artifacts: dict[str, Artifact] = {}
         """What the run leaves beside its result, by name."""
         self.answers: Mapping[str, Any] = {}
         """By key, the answers to the questions that the pipeline returned."""
-        self.rounds = 0
-        """How often it returned some."""
-        self._closing: ExitStack | None = None
 
     @property
     def closing(self) -> ExitStack:

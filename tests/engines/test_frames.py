@@ -15,6 +15,7 @@ from mcp_server.content import render
 from mcp_server.engines.hosts.frames import Kind, pack_result, pack_run, unpack_result, unpack_run
 from mcp_server.engines.hosts.telling import Telling
 from mcp_server.engines.hosts.wire import HEADER, READ, Wire, connect, pair
+from mcp_server.engines.ongoing import Home
 from mcp_server.models import Artifact, Caller, Chunk, Client, Fault, Replay, Result, Run, StepDone, Upload
 
 pytestmark = pytest.mark.anyio
@@ -128,7 +129,7 @@ async def test_events_from_threads_and_from_the_event_loop_keep_their_order() ->
     heard, other = Heard(), Heard()
     await connect(ours, heard.wire)
     await connect(theirs, other.wire)
-    telling = Telling(other.wire, 4)
+    telling = Telling(other.wire, 4, Home())
 
     def tell(name: str) -> None:
         for number in range(1000):

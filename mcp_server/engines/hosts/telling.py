@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 
 import orjson
 
 from ...models import Event
+from ..ongoing import Home
 from .frames import Kind
 from .wire import Wire
 
@@ -19,13 +19,12 @@ POLL = 0.005
 
 
 class Telling:
-    """Sends what one call tells. Made on the event loop; a thread that is faster than the front waits."""
+    """Sends what one call tells, from its `home`; a thread that is faster than the front waits."""
 
-    def __init__(self, wire: Wire, number: int) -> None:
+    def __init__(self, wire: Wire, number: int, home: Home) -> None:
         self._wire = wire
         self._number = number
-        self._loop = asyncio.get_running_loop()
-        self._home = threading.get_ident()
+        self._home = home
         self._waiting: list[bytes] = []
         """Told by threads. The first wakes the event loop; what has come until it looks goes together."""
         self._lock = threading.Lock()
@@ -33,7 +32,7 @@ class Telling:
     def emit(self, event: Event) -> None:
         """Tell the front; called from any thread."""
         payload = orjson.dumps(event.model_dump(), default=str)
-        if threading.get_ident() == self._home:
+        if threading.get_ident() == self._home.thread:
             self._send()
             self._wire.send(Kind.EVENT, self._number, payload)
             return
@@ -43,7 +42,7 @@ class Telling:
             first = not self._waiting
             self._waiting.append(payload)
         if first:
-            self._loop.call_soon_threadsafe(self._send)
+            self._home.loop.call_soon_threadsafe(self._send)
 
     def _send(self) -> None:
         with self._lock:

@@ -23,6 +23,7 @@ from ...telemetry import lines
 from ...telemetry.spans import traced
 from ..calls import Call
 from ..local import Workbench
+from ..ongoing import Home
 from .frames import Bytes, Kind, pack_result, unpack_run
 from .telling import Telling
 from .wire import Wire, connect
@@ -76,7 +77,8 @@ class Worker:
 
     async def work(self) -> None:
         """Serve until the front says END or is gone."""
-        asyncio.get_running_loop().set_default_executor(self._bench.pool)  # for `asyncio.to_thread`
+        self._home = Home()
+        self._home.loop.set_default_executor(self._bench.pool)  # for `asyncio.to_thread`
         tracing = traced(self._endpoint) if self._endpoint else None
         if tracing is not None:
             haystack.trace()
@@ -119,7 +121,7 @@ class Worker:
             self._wire.send(Kind.LOADED, number, loaded.manifest.model_dump_json().encode())
 
     def _run(self, number: int, run: Run) -> None:
-        telling = Telling(self._wire, number).emit
+        telling = Telling(self._wire, number, self._home).emit
         ended = partial(self._ended, number)
         self._calls[number] = self._bench.start(self._pipelines[run.pipeline], run, telling, ended)
 
