@@ -205,7 +205,7 @@ def request_id(given: bytes | None) -> str:
     """The caller's id for this request if it is fit to be echoed, else a new one, which is no secret."""
     if given is not None and IDENTITY.fullmatch(text := given.decode("latin-1")):
         return text
-    return f"{random.getrandbits(96):024x}"
+    return random.getrandbits(96).to_bytes(12, "big").hex()
 
 
 def labelled(send: Send, identity: str, answered: Callable[[int], None]) -> Send:

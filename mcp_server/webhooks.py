@@ -95,7 +95,7 @@ class Webhooks:
 
     def run_ended(self, run: Run) -> None:
         """Tell it of a call; returns at once."""
-        if run.verb not in CALLS or not self._urls:
+        if not self._urls or run.verb not in CALLS:
             return
         if run.status == "failed":
             self._tell("on_error", run.pipeline, run.version, run.status, run.id)

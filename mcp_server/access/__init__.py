@@ -110,9 +110,11 @@ class Access:
 
     def serves(self, caller: Caller) -> bool:
         """True for who needs no credential, or has a key, as long as that is good."""
-        return caller.name == self.owner.name or (
-            caller.name.startswith(NAMED) and self.keyring.serves(caller.name)
-        )
+        return self.is_owner(caller) or (caller.name.startswith(NAMED) and self.keyring.serves(caller.name))
+
+    def is_owner(self, caller: Caller) -> bool:
+        """True for who needs no credential."""
+        return caller.name == self.owner.name
 
     def allowed(self, scopes: Collection[str]) -> frozenset[str]:
         """What these scopes let their holder do here. Raises `Invalid` for a word that is no scope."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from .. import lint
 from ..errors import Unavailable
 from ..models import Json, Manifest, Options, Problem, State, Status, Version
 from ..store.records import Staging
 from .deployments import Deployment, Origin
-
-if TYPE_CHECKING:
-    from .arguments import Arguments
 
 
 @dataclass(frozen=True)
@@ -138,15 +134,16 @@ class Serving(Entry):
 
         The text names the fields and what was expected, in at most 500 characters, and no values.
         """
-        self._arguments.check(inputs)
+        self.checks(inputs)
 
     @cached_property
-    def _arguments(self) -> Arguments:
+    def checks(self) -> Callable[[Json], None]:
+        """The same, compiled. Raises `Unavailable` while there is no schema yet, or none that can be."""
         if self.version.manifest is None:
             raise Unavailable(f"{self.name} is still loading; try again.")
         from .arguments import Arguments  # 3 MB, and no call may ever come
 
-        return Arguments(self.version.manifest.tool["inputSchema"])
+        return Arguments(self.version.manifest.tool["inputSchema"]).check
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..settings.bounding import Bounding
@@ -35,11 +35,14 @@ class Connections:
         """Calls that are being served."""
         self.arriving = 0
         """Calls whose body still comes. They take no place, or whoever sends slowly could keep others out."""
+        self._most = limits.max_calls
         self._is_shared = is_shared
         self._calls: Counter[str] = Counter()
         self._of_peer: Counter[str] = Counter()
         self._count = 0
         self._swept = 0.0
+        self._headers: Sequence[tuple[bytes, bytes]] = ()
+        self._written = b""
 
     def peer(self, address: str) -> str | None:
         """Who is behind an address; None if that may be many, as on this machine."""
@@ -69,18 +72,27 @@ class Connections:
 
     def has_room(self, peer: str | None) -> bool:
         """True if one more call may begin."""
-        mine = 0 if peer is None else self._calls[peer]
-        return self.in_flight < self.limits.max_calls and mine < self.limits.max_calls_per_peer
+        if self.in_flight >= self._most:
+            return False
+        return peer is None or self._calls[peer] < self.limits.max_calls_per_peer
 
     def begin(self, peer: str | None) -> None:
         """Count a call in."""
         self.in_flight += 1
-        count(self._calls, peer, 1)
+        if peer is not None:
+            count(self._calls, peer, 1)
 
     def end(self, peer: str | None) -> None:
         """Count it out."""
         self.in_flight -= 1
-        count(self._calls, peer, -1)
+        if peer is not None:
+            count(self._calls, peer, -1)
+
+    def written(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """The headers of all answers as bytes; uvicorn makes others each second."""
+        if headers is not self._headers:
+            self._headers, self._written = headers, b"".join([b"%b: %b\r\n" % each for each in headers])
+        return self._written
 
     def sweep(self, now: float) -> None:
         """End what was late at the last sweep, too: what came while we were busy has been read since then.

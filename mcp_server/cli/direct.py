@@ -23,8 +23,10 @@ END = b"\r\n\r\n"
 LARGEST = 4096
 """Bytes of a head that is remembered."""
 OK = b"HTTP/1.1 200 OK\r\n"
-OWN = b"content-length: %%d\r\n%b: %%b\r\n%b: %%d\r\n%b: %b\r\n\r\n" % (REQUEST_ID, TAKEN, *NOSNIFF)
-"""What an answer says of itself, and what the guard puts on each."""
+REQUEST = f"\r\n{REQUEST_ID.decode()}: "
+TIME = f"\r\n{TAKEN.decode()}: "
+REST = b"\r\n%b: %b\r\n\r\n" % NOSNIFF
+"""What the guard puts on each answer."""
 
 
 class Direct(Connection):
@@ -98,11 +100,12 @@ class Direct(Connection):
         judged = self._known.get(data[:end])
         if judged is None or not self._is_between():
             return False
-        if len(data) == end and judged.size:
+        body = data[end:]
+        if not body and judged.size:
             self._head = data
             self._wait(self._limits.body_timeout)
             return True
-        if len(data) != end + judged.size:
+        if len(body) != judged.size:
             return False
         if not judged.holds():
             self._known.clear()
@@ -112,7 +115,7 @@ class Direct(Connection):
         self._since, self._identity = time.perf_counter(), request_id(None)
         lines.request_id.set(self._identity)
         self._judged, self._data = judged, data
-        going = judged.ask(data[end:], self._identity, self._tell)
+        going = judged.ask(body, self._identity, self._tell)
         if going is None:
             self._judged = None
             self._pass_on(judged, data)
@@ -129,7 +132,7 @@ class Direct(Connection):
         """True if nothing goes on, and a call may begin."""
         if self._in_head or self._in_body or self._stalled or self._refused or self._held:
             return False
-        return self.cycle.response_complete and self._has_room()
+        return self.cycle.response_complete and self._all.has_room(self.peer)
 
     def _tell(self, told: bytes | Begun | None) -> None:
         judged, self._call = self._judged, None
@@ -146,7 +149,8 @@ class Direct(Connection):
             hand_over(told, cast(Scope, cycle.scope))
         elif told is not None:
             told.abandon()
-        self._catch_up()
+        if self._later:
+            self._catch_up()
 
     def _pass_on(self, judged: Judged, data: bytes) -> RequestResponseCycle | None:
         """Serve a message that was counted the usual way."""
@@ -159,10 +163,10 @@ class Direct(Connection):
         return self._is_let_in or super()._has_room()
 
     def _answer(self, judged: Judged, body: bytes) -> None:
-        usual = b"".join([b"%b: %b\r\n" % each for each in self.server_state.default_headers])
         taken = round(1000 * (time.perf_counter() - self._since))
-        own = OWN % (len(body), self._identity.encode(), taken)
-        self.transport.write(b"".join((OK, usual, judged.said, own, body)))
+        own = f"content-length: {len(body)}{REQUEST}{self._identity}{TIME}{taken}".encode()
+        usual = self._all.written(self.server_state.default_headers)
+        self.transport.write(b"".join((OK, usual, judged.said, own, REST, body)))
         self._all.answered(200)
         self.server_state.total_requests += 1
         self.served = True
@@ -170,7 +174,8 @@ class Direct(Connection):
         if self._closes:
             self.transport.close()
         self._go_on()
-        self._catch_up()
+        if self._later:
+            self._catch_up()
 
     def _over(self) -> None:
         self._judged, self._data = None, b""
@@ -178,9 +183,8 @@ class Direct(Connection):
 
     def _catch_up(self) -> None:
         """Read what came meanwhile."""
-        if self._later:
-            later, self._later = bytes(self._later), bytearray()
-            self.data_received(later)
+        later, self._later = bytes(self._later), bytearray()
+        self.data_received(later)
 
     def _read(self, data: bytes) -> RequestResponseCycle | None:
         """Serve it the usual way; gives the request that it begins."""

@@ -46,7 +46,7 @@ from .kept import Kept
 from .lasting import commit, let_last
 from .leaving import leave, make_room
 from .live import Live, ignore, parked, unsealed
-from .making import bounded, check, made
+from .making import again, bounded, check, made
 from .past import Past
 from .readying import Ready, readied
 from .recorder import Recorder, Work, recorder_of
@@ -130,10 +130,9 @@ class Runs:
 
     def begin(self, caller: Caller, ready: Ready, inputs: Json, client: Client, listener: Emit) -> Live:
         """Begin a plain call for which nothing has to be waited for but room; raises as `start`."""
-        version = ready.version
-        check(caller, "call", version.pipeline)
-        ready.entry.check(inputs)
-        run = made(version, caller, inputs, ready.timeout, self._ids.new(), client=client)
+        check(caller, "call", ready.blank.pipeline)
+        ready.check(inputs)
+        run = again(ready.blank, caller, inputs, client, self._ids.new())
         self._admission.admit(run, ready.options, ready.manifest)
         (live := self._begin(run, self.engine.run, ready.recording, None)).listener = listener
         return live
@@ -277,9 +276,10 @@ class Runs:
         """Record the end. It is durable before anyone hears of it if the id of the run is known."""
         run = run.model_copy(update=live.recorder.told()) if live.recorder else run
         kept = self.artifacts.keep(run)
-        if not live.shared:
-            self._history.record(run, live.recording)
-        return self._committed(run, live.recording, kept) if live.shared else kept
+        if live.shared:
+            return self._committed(run, live.recording, kept)
+        self._history.record(run, live.recording)
+        return kept
 
     async def _committed(self, run: Run, recording: Recording, kept: Run) -> Run:
         with suppress(Unavailable):  # a store that fails breaks no call; its status says so
@@ -287,12 +287,13 @@ class Runs:
         return kept
 
     def _ended(self, live: Live) -> None:
-        del self._going[live.run.id]
-        self._admission.leave(live.run)
-        if live.run.verb in CALLS and live.run.status in ("done", "failed"):
-            self._catalog.count(live.run.pipeline, failed=live.run.status != "done")
-        if live.run.ended:  # else another server goes on with it
-            self.told(live.run)
-        if live.shared and not live.run.parked:  # what waits as a row is read there
+        run = live.run
+        del self._going[run.id]
+        self._admission.leave(run)
+        if run.ended:  # else another server goes on with it
+            if run.verb in CALLS and run.status != "cancelled":
+                self._catalog.count(run.pipeline, failed=run.status == "failed")
+            self.told(run)
+        if live.shared and not run.parked:  # what waits as a row is read there
             self._kept.keep(live)
-        self.turned(live.run.id)
+        self.turned(run.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import anyio
 
@@ -25,6 +26,30 @@ Begin = Callable[[Run, Emit, Tell], Ongoing | None]
 class Live:
     """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer."""
 
+    question: Question | None = None
+    progress: Progress | None = None
+    """How far it is, as it said last."""
+    asking = False
+    """True while its listener asks."""
+    asked = False
+    """True once it has asked something."""
+    shared = False
+    """True once its id was given away, so that it must be found after its end."""
+    lasting = False
+    """True if it goes on without whoever began it."""
+    recording: Recording = "full"
+    recorder: Recorder | None = None
+    """Set if its components are recorded."""
+    ending = False
+    """True once the work is done, also while its end is being written down."""
+    _answers: asyncio.Future[Answers] | None = None
+    _given: Answers = MappingProxyType({})
+    _trail: Trail | None = None
+    _news: asyncio.Event | None = None
+    """While somebody waits for what comes next."""
+    _task: asyncio.Task[None] | None = None
+    _began = _is_over = _is_stopped = _interrupted = False
+
     def __init__(
         self,
         run: Run,
@@ -40,38 +65,15 @@ class Live:
         With `begin` the work needs no task if it can begin at once. `told` is as if given to `when_ended`.
         """
         self.run = run
-        self.question: Question | None = None
-        self.progress: Progress | None = None
-        """How far it is, as it said last."""
         self.listener: Emit = ignore
         self.noticed: Emit = ignore
         """Hears what it says has changed for all clients; its listener does not."""
-        self.asking = False
-        """True while its listener asks."""
-        self.asked = False
-        """True once it has asked something."""
         self.changed = run.started
         """When it last began or ceased to wait for an answer, in seconds since the epoch."""
-        self.shared = False
-        """True once its id was given away, so that it must be found after its end."""
-        self.lasting = False
-        """True if it goes on without whoever began it."""
-        self.recording: Recording = "full"
-        self.recorder: Recorder | None = None
-        """Set if its components are recorded."""
-        self.ending = False
-        """True once the work is done, also while its end is being written down."""
         self._patience = patience
         self._turned = turned
-        self._answers: asyncio.Future[Answers] | None = None
-        self._given: Answers = {}
-        self._trail: Trail | None = None
-        self._news: asyncio.Event | None = None
-        """While somebody waits for what comes next."""
         self._told: list[Callable[[Live], None]] = [told] if told else []
-        self._began = self._is_over = self._is_stopped = self._interrupted = False
         self._seal = seal
-        self._task: asyncio.Task[None] | None = None
         self._ongoing = begin(run, self._hear, self._tell) if begin else None
         if self._ongoing is None:
             self._task = asyncio.create_task(self._go(work))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..access import sight
-from ..models import NO_CLIENT, Caller, Json, Run, Verb, Version
+from ..models import NO_CLIENT, Caller, Client, Json, Run, Verb, Version
 from ..settings import Settings
 from ..store.changes import new_id
 
@@ -55,6 +55,19 @@ def made(
             "timeout": timeout,
             "started": time.time(),
             **about,
+        }
+    )
+
+
+def again(blank: Run, caller: Caller, inputs: Json, client: Client, identity: str) -> Run:
+    """Another run like that one."""
+    return blank.model_copy(
+        update={
+            "id": identity,
+            "inputs": inputs,
+            "caller": caller,
+            "client": client,
+            "started": time.time(),
         }
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..catalog import Serving, Snapshot
-from ..models import Caller, Manifest, Options, Recording, Version
+from ..models import Caller, Json, Manifest, Options, Recording, Run
 from ..settings import Settings
 from ..store.history import History
 from .making import bounded, made
@@ -21,10 +22,11 @@ class Ready:
     entry: Serving
     options: Options
     """What the pipeline declares."""
-    version: Version
+    blank: Run
+    """What all their runs have."""
+    check: Callable[[Json], None]
+    """See `Serving.check`."""
     manifest: Manifest | None
-    timeout: float
-    """Seconds that they may take."""
     recording: Recording
     at_once: bool
     """True if nothing but room has to be waited for: they are not drawn for another version, not recorded
@@ -35,7 +37,7 @@ def readied(entry: Serving, snapshot: Snapshot, settings: Settings, history: His
     """The same of this entry."""
     version, recording = entry.version, entry.options.record or settings.record
     steps = version.manifest is not None and version.manifest.kind == "steps"
-    recorder = recorder_of(entry, made(version, NOBODY, {}, 0.0), recording, history)
+    blank = made(version, NOBODY, {}, bounded(None, version, settings))
+    recorder = recorder_of(entry, blank, recording, history)
     at_once = not (steps or recorder or entry.name in snapshot.staged or entry.caches)
-    timeout = bounded(None, version, settings)
-    return Ready(entry, entry.options, version, version.manifest, timeout, recording, at_once)
+    return Ready(entry, entry.options, blank, entry.check, version.manifest, recording, at_once)

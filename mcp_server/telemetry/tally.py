@@ -42,10 +42,11 @@ class Tally:
 
     def run_ended(self, run: Run) -> None:
         """Count a run."""
-        self.runs[run.pipeline, run.status, run.caller.origin] += 1
-        if (durations := self.durations.get(run.pipeline)) is None:
-            durations = self.durations[run.pipeline] = Durations()
-        durations.add((run.finished or run.started) - run.started)
+        pipeline, started = run.pipeline, run.started
+        self.runs[pipeline, run.status, run.caller.origin] += 1
+        if (durations := self.durations.get(pipeline)) is None:
+            durations = self.durations[pipeline] = Durations()
+        durations.add((run.finished or started) - started)
 
     def answered(self, status: int) -> None:
         """Count an answer."""

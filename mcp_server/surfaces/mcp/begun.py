@@ -23,22 +23,22 @@ PATIENCE = 5.0
 class Begun:
     """Made before its run, whose listener it is until a handler takes it."""
 
+    cancelled = False
+    """True once the client cancelled its request."""
+    abandoned = False
+    """True once nobody waits for an answer."""
+    when: float | None = None
+    starting: asyncio.Task[None] | None = None
+    """While something has to be waited for before it begins."""
+    _taken: asyncio.Future[Emit] | None = None
+    _deadlines: Deadlines | None = None
+    _live: Live | None = None
+
     def __init__(self, options: Options, turned: Callable[[Begun], None]) -> None:
         """`turned` is told once: that the run has ended, asks, or takes long, or that its request is over."""
         self.options = options
         """What the pipeline declares."""
-        self.cancelled = False
-        """True once the client cancelled its request."""
-        self.abandoned = False
-        """True once nobody waits for an answer."""
-        self._loop = asyncio.get_running_loop()
         self._turned: Callable[[Begun], None] | None = turned
-        self._taken: asyncio.Future[Emit] | None = None
-        self._deadlines: Deadlines | None = None
-        self.when: float | None = None
-        self._live: Live | None = None
-        self.starting: asyncio.Task[None] | None = None
-        """While something has to be waited for before it begins."""
 
     @property
     def run(self) -> Run:
@@ -61,7 +61,7 @@ class Begun:
         if not isinstance(event, Question | Notice):
             return None
         self._turn()
-        self._taken = self._taken or self._loop.create_future()
+        self._taken = self._taken or asyncio.get_running_loop().create_future()
         listener = await asyncio.shield(self._taken)
         return await listener(event)
 
@@ -81,13 +81,13 @@ class Begun:
         """Listen to the run from here on, with what it asked already."""
         assert self._live is not None, "handed over after it began"
         self._live.listener = listener
-        self._taken = self._taken or self._loop.create_future()
+        self._taken = self._taken or asyncio.get_running_loop().create_future()
         self._taken.set_result(listener)
         return self._live
 
     def leave(self) -> None:
         """It is handed over; should nobody take it, it stops."""
-        self._loop.call_later(PATIENCE, self._drop)
+        asyncio.get_running_loop().call_later(PATIENCE, self._drop)
 
     def _drop(self) -> None:
         if self._taken is None or not self._taken.done():

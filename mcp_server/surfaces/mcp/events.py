@@ -72,6 +72,8 @@ class SessionEvents(EventStore):
 
     def in_flight(self, request_id: types.RequestId) -> bool:
         """True if the request is not answered yet, whether or not anybody reads its stream."""
+        if not self.is_awaited:
+            return False
         wanted = coerce_request_id(request_id)
         return any(coerce_request_id(stream_id) == wanted for stream_id in self._open)
 

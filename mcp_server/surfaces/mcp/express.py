@@ -39,11 +39,14 @@ class Judged:
         """Bytes of the body."""
         headers = headers_of(head.session) + ([] if head.session else [NO_STORE])
         self._said = b"".join(b"%b: %b\r\n" % each for each in headers)
+        caller: Caller = scope["state"]["caller"]
+        self._counts = judge.counts(caller)
+        self._expires = not judge.is_owner(caller)
         self.counted: tuple[str, Standing | None] = ("", None)
         """Whose the latest message is, and how that caller stands then, if it has limits."""
         self._lane = lane
         self._head = head
-        self._caller: Caller = scope["state"]["caller"]
+        self._caller = caller
         self._shared = lane.shared(scope["headers"])
         self._judge = judge
         self._as = judge.state()
@@ -51,7 +54,9 @@ class Judged:
     def holds(self) -> bool:
         """False once it has to be judged again."""
         judge = self._judge
-        return judge.state() is self._as and judge.serves(self._caller) and not self._lane.stopping
+        if judge.state() is not self._as or self._lane.server.stopping:
+            return False
+        return not self._expires or judge.serves(self._caller)
 
     @property
     def said(self) -> bytes:
@@ -64,6 +69,8 @@ class Judged:
 
     def counts(self) -> bool:
         """Count a message; False if it is one too many."""
+        if not self._counts:
+            return True
         standing = self._judge.counted(self._caller)
         self.counted = (self._caller.name, standing)
         return standing is None or standing.after is None
@@ -82,6 +89,10 @@ class Judge:
         """Gives another object whenever a judgement has to be made again; None if it cannot be kept."""
         self.serves = access.serves
         """True for a caller whose credential is still good, or who needs none."""
+        self.is_owner = access.is_owner
+        """True for who needs none."""
+        self.counts = rates.counts
+        """True for callers that have limits."""
         self.counted = rates.counted
         self._rates = rates
 

@@ -54,7 +54,7 @@ class Lane:
     def __init__(
         self, server: Server, protocol: ProtocolServer, flights: Flights, streamable: StreamableHttp
     ) -> None:
-        self._server = server
+        self.server = server
         self._catalog = server.catalog
         self._tools = protocol.tools
         self._connections = protocol.connections
@@ -72,12 +72,7 @@ class Lane:
 
     def serves(self, scope: Scope) -> bool:
         """True for the address at which all clients meet the same tools, until the server stops."""
-        return not self._server.stopping and scope["path"].removeprefix(scope.get("root_path", "")) in PATHS
-
-    @property
-    def stopping(self) -> bool:
-        """True once nothing new is to be begun."""
-        return self._server.stopping
+        return not self.server.stopping and scope["path"].removeprefix(scope.get("root_path", "")) in PATHS
 
     def shared(self, headers: Headers) -> Mapping[str, str]:
         """Those of the headers that pipelines may see."""
@@ -120,7 +115,7 @@ class Lane:
         if caller.origin != ORIGIN:
             caller = caller.model_copy(update={"origin": ORIGIN})
         begun = Begun(ready.options, partial(self._turned, asked, flight, tell))
-        runs, inputs = self._server.runs, asked.arguments
+        runs, inputs = self.server.runs, asked.arguments
         if not ready.at_once:
             start = runs.start(caller, name, inputs, client=client, listener=begun.hear)
             begun.starting = asyncio.create_task(self._start(begun, start, flight, tell))
@@ -165,7 +160,7 @@ class Lane:
             self._snapshot, self._served = snapshot, {}
         if name not in self._served and name in snapshot.entries:
             entry = self._tools.plainly(name, self._tools.toolsets.named(None))
-            self._served[name] = entry and self._server.runs.ready(entry)
+            self._served[name] = entry and self.server.runs.ready(entry)
         return self._served.get(name)
 
     def cancel(self, body: bytes, scope: Scope) -> None:

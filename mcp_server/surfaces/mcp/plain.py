@@ -90,26 +90,29 @@ def plain(body: bytes, head: Head, limit: int) -> Plain | None:
         found: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if type(found) is not dict:
+    if found.__class__ is not dict:
         return None
-    message = cast(Json, found)
-    method, identity, given = message.get("method"), message.get("id"), message.get("params", NOTHING)
+    message: Json = found
+    method: Any = message.get("method")
+    identity: Any = message.get("id")
+    given: Any = message.get("params", NOTHING)
     if message.get("jsonrpc") != "2.0" or len(message) != 3 + ("params" in message):
         return None
-    if type(given) is not dict or type(method) is not str or method not in METHODS:
+    if given.__class__ is not dict or method.__class__ is not str or method not in METHODS:
         return None
-    if type(identity) is not int and (type(identity) is not str or len(identity) > ID_LIMIT):
+    if identity.__class__ is not int and (identity.__class__ is not str or len(identity) > ID_LIMIT):
         return None
-    params = cast(Json, given)
+    params: Json = given
     if not (in_session(method, params) if head.method is None else agrees(method, params, head)):
         return None
     meta = None if head.method is None else params["_meta"]
     if method == LIST:
         return Plain(identity, None, NOTHING, meta, head.session)
-    name, arguments = params.get("name"), params.get("arguments", NOTHING)
-    if not params.keys() <= CALL or type(name) is not str or type(arguments) is not dict:
+    name: Any = params.get("name")
+    arguments: Any = params.get("arguments", NOTHING)
+    if not CALL.issuperset(params) or name.__class__ is not str or arguments.__class__ is not dict:
         return None
-    inputs = cast(Json, arguments)
+    inputs: Json = arguments
     for value in inputs.values():
         if type(value) in NESTED and not exact(value):
             return None
@@ -119,15 +122,15 @@ def plain(body: bytes, head: Head, limit: int) -> Plain | None:
 def agrees(method: str, params: Json, head: Head) -> bool:
     """True for a message that stands for itself: header and body agree, its envelope holds nothing more."""
     envelope: Any = params.get("_meta")
-    if type(envelope) is not dict or head.method != METHODS[method]:
+    if envelope.__class__ is not dict or head.method != METHODS[method]:
         return False
-    meta = cast(Json, envelope)
-    if meta.get(VERSION) != LATEST_MODERN_VERSION or not meta.keys() <= ENVELOPE:
+    meta: Json = envelope
+    if meta.get(VERSION) != LATEST_MODERN_VERSION or not ENVELOPE.issuperset(meta):
         return False
-    name = params.get("name")
+    name: Any = params.get("name")
     if method == LIST:
         return len(params) == 1
-    return type(name) is str and head.name == name.encode()
+    return name.__class__ is str and head.name == name.encode()
 
 
 def in_session(method: str, params: Json) -> bool:

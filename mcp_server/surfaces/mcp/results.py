@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import orjson
 from mcp_types.methods import serialize_server_result
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
@@ -10,8 +12,8 @@ from ...errors import Limited, Overloaded, ServerError
 from ...models import Json, Run
 from ...models.meta import RETRY_AFTER, RUN
 
-SAID = b'{"%b":{"id":"%%b","version":"%%d","digest":"%%b"}' % RUN.encode()
-"""What most results say of their run, as JSON; ids and digests are hex."""
+SAID = b'{"%b":{"id":"' % RUN.encode()
+"""How what most results say of their run begins, as JSON; ids and digests are hex."""
 TEXT = b'[{"type":"text","text":"'
 
 
@@ -37,18 +39,26 @@ def bytes_of(run: Run, stamp: bytes | None) -> bytes:
     if result.partial or run.cached:
         about = orjson.dumps({RUN: about_of(run)})[:-1]
     else:
-        about = SAID % (run.id.encode(), run.version, run.digest.encode())
+        about = b"".join((SAID, run.id.encode(), rest_of(run.version, run.digest)))
+    structured = result.structured
     return b"".join(
         (
             b'{"content":',
             shaped(result.content),
             b',"isError":true' if result.is_error else b',"isError":false',
-            b"" if result.structured is None else b',"structuredContent":' + result.structured,
+            b"" if structured is None else b',"structuredContent":',
+            structured or b"",
             b',"_meta":',
             about,
             b"}}" if stamp is None else b"," + stamp + b'},"resultType":"complete"}',
         )
     )
+
+
+@lru_cache(maxsize=256)
+def rest_of(version: int, digest: str) -> bytes:
+    """What follows the id in it."""
+    return b'","version":"%d","digest":"%b"}' % (version, digest.encode())
 
 
 def shaped(content: bytes) -> bytes:
