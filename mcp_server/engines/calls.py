@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from itertools import count
 
 from ..content import failure, render
 from ..content.fitting import fitted
@@ -54,8 +55,6 @@ class Call:
     """Set if a thread is used, which cannot be cancelled as a task can."""
     _task: asyncio.Task[None] | None = None
     _began = False
-    _asked = 0
-    """Questions so far."""
 
     def __init__(
         self,
@@ -77,6 +76,8 @@ class Call:
         self._loop = loop
         self._context = Context(run.id, run.caller, emit, run.client, self._ask)
         self._questions: dict[int, tuple[Future[Answers], Inquiry | None]] = {}
+        self._numbers = count(1)
+        """Of questions, which threads may ask at the same time."""
         self._tell = tell
         here = copy_context()
         work = here.run(self._prepared, pipeline)
@@ -159,7 +160,7 @@ class Call:
     def _ask(self, requests: Mapping[str, Json], *, parks: bool = False) -> Future[Answers]:
         """See `Put`. What a replayed run was told before, it is told at once."""
         future: Future[Answers] = Future()
-        self._asked = number = self._asked + 1
+        number = next(self._numbers)
         inquiry = Inquiry(requests) if playing() else None
         if inquiry is not None and inquiry.answers is not None:
             future.set_result(inquiry.answers)
