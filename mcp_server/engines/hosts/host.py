@@ -125,8 +125,11 @@ class Host:
             death = HostDied(self.reason, alone=False)
             asyncio.get_running_loop().call_soon(died, death)
         else:
+            is_alone = not self._calls
             self._calls[pending.number] = pending
             self._wire.send(Kind.RUN, pending.number, *pack_run(run))
+            if is_alone:
+                self._wire.flush()
         return pending
 
     def stop(self, pending: Pending, *, late: bool) -> None:

@@ -59,17 +59,17 @@ class Wire(asyncio.BufferedProtocol):
             return
         size = sum(map(len, payload))
         if not self._parts:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._parts.append(HEADER.pack(size, kind, number))
         self._parts += payload
         self._size += size
         if self._size > JOINED:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         """Send what is queued, then close."""
         if self._transport is not None:
-            self._flush()
+            self.flush()
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,7 +102,8 @@ class Wire(asyncio.BufferedProtocol):
         self.flowing.set()
         self._lost()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is queued now: who waits for nothing else need not wait for the loop's next turn."""
         parts, large = self._parts, self._size > JOINED
         self._parts, self._size = [], 0
         if not parts or self._transport is None or self._transport.is_closing():

@@ -128,6 +128,8 @@ class Worker:
     def _ended(self, number: int, result: Result) -> None:
         del self._calls[number]
         self._wire.send(Kind.ENDED, number, *pack_result(result))
+        if not self._calls:
+            self._wire.flush()
 
     async def _close(self, name: str) -> None:
         if pipeline := self._pipelines.pop(name, None):
