@@ -6,7 +6,6 @@ every request stands for itself.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -43,10 +42,10 @@ def connection(request: Request) -> Connection:
     return request.session._connection  # pyright: ignore[reportPrivateUsage]  # no public way in SDK 2.3
 
 
-def admits(manager: StreamableHTTPSessionManager, session: str, caller: Caller) -> bool:
+def admits(manager: StreamableHTTPSessionManager, session: str, caller: Caller, now: float) -> bool:
     """True if the SDK would serve a request of this caller in that session, which then counts as used.
 
-    A session is its caller's alone.
+    A session is its caller's alone. `now` is by the loop's clock.
     """
     transport = manager._server_instances.get(session)  # pyright: ignore[reportPrivateUsage]
     owner = manager._session_owners.get(session)  # pyright: ignore[reportPrivateUsage]
@@ -55,7 +54,7 @@ def admits(manager: StreamableHTTPSessionManager, session: str, caller: Caller) 
     idle, lasts = transport.idle_scope, transport._idle_timeout  # pyright: ignore[reportPrivateUsage]
     if idle is None or lasts is None or idle.cancel_called:
         return False
-    ends = asyncio.get_running_loop().time() + lasts
+    ends = now + lasts
     if ends - idle.deadline > RENEWAL:  # it has none while a request is in flight
         idle.deadline = ends
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -111,7 +112,7 @@ class StreamableHttp:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Serve sessions until the block ends. The SDK's manager runs once only, so each time has its own."""
-        sessions = Sessions(self._protocol, self.room)
+        sessions, self._time = Sessions(self._protocol, self.room), asyncio.get_running_loop().time
         async with sessions.run(), anyio.create_task_group() as tasks:
             tasks.start_soon(self.room.age)
             self._sessions = sessions
@@ -128,7 +129,7 @@ class StreamableHttp:
 
     def admits(self, session: str, caller: Caller) -> bool:
         """True if this is an open session of the caller, which then counts as used."""
-        if self._sessions is None or not admits(self._sessions, session, caller):
+        if self._sessions is None or not admits(self._sessions, session, caller, self._time()):
             return False
         self._sessions.hear(session)
         return True
