@@ -22,6 +22,9 @@ from .protocol import Connection
 END = b"\r\n\r\n"
 LARGEST = 4096
 """Bytes of a head that is remembered."""
+SMALL = 64 * 1024
+"""Bytes of a body behind a head that is remembered: nobody counts what all of them hold."""
+DIGITS = len(str(SMALL))
 OK = b"HTTP/1.1 200 OK\r\n"
 REQUEST = f"\r\n{REQUEST_ID.decode()}: "
 TIME = f"\r\n{TAKEN.decode()}: "
@@ -34,8 +37,8 @@ class Direct(Connection):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._known: dict[bytes, Judged] = {}
-        """By head, as it came."""
+        self._known: dict[tuple[bytes, bytes], Judged] = {}
+        """By what is before and behind the length of the body, in the heads that came."""
         self.app_state["connection"]["known"] = self._known
         self._judged: Judged | None = None
         """While such a call is being served."""
@@ -96,16 +99,15 @@ class Direct(Connection):
 
     def _takes(self, data: bytes) -> bool:
         """Serve what came if it is one whole message that goes so."""
-        end = data.find(END) + len(END)
-        judged = self._known.get(data[:end])
-        if judged is None or not self._is_between():
+        if (found := self._recognized(data)) is None or not self._is_between():
             return False
+        judged, end, size = found
         body = data[end:]
-        if not body and judged.size:
+        if not body and size:
             self._head = data
             self._wait(self._limits.body_timeout)
             return True
-        if len(body) != judged.size:
+        if len(body) != size:
             return False
         if not judged.holds():
             self._known.clear()
@@ -127,6 +129,17 @@ class Direct(Connection):
         else:
             self._answer(judged, going)
         return True
+
+    def _recognized(self, data: bytes) -> tuple[Judged, int, int] | None:
+        """The head that data begins with if it is a known one but for its length; where it ends, and that."""
+        for (before, behind), judged in self._known.items():
+            if data.startswith(before):
+                start = len(before)
+                stop = data.find(b"\r\n", start, start + DIGITS + 2)
+                if stop > start and data.startswith(behind, stop) and data[start:stop].isdigit():
+                    size = int(data[start:stop])
+                    return (judged, stop + len(behind), size) if size <= SMALL else None
+        return None
 
     def _is_between(self) -> bool:
         """True if nothing goes on, and a call may begin."""

@@ -91,6 +91,40 @@ async def test_what_comes_while_a_call_goes_on_is_answered_in_order(served: Serv
     assert all(f"slept {each}".encode() in said for each in (50, 10, 30, 11, 20, 12))
 
 
+async def test_calls_of_any_length_are_answered_behind_the_same_head(served: Served, tmp_path: Path) -> None:
+    with anyio.fail_after(60):
+        async with Connection(served.url) as connection:
+            await warm(connection, tmp_path / "trace")
+            for identity in (3, 40, 500, 60_000, 7 * 10**15, 8):
+                await send(connection, 1, tmp_path / "trace", identity)
+                await connection.read_until(b'"id":%d' % identity)
+            told = bytes(connection.received)
+    assert told.count(b"HTTP/1.1 200") == told.count(b'"text":"slept 1"') == 6
+
+
+@pytest.mark.parametrize(
+    "length", ["", "+{}", "-{}", "0{}", "{} ", "{},{}", "{}e0", "0x{}", "99999999999999999999", "{}\r\nX: y"]
+)
+async def test_an_unusual_length_is_read_behind_a_known_head_as_at_first(
+    served: Served, tmp_path: Path, length: str
+) -> None:
+    body = modern("tools/call", {"name": "nap", "arguments": {"moment": 1, "trace": str(tmp_path / "t")}})
+    content = orjson.dumps(body | {"id": 77})
+    told: list[bytes] = []
+    with anyio.fail_after(60):
+        for is_warm in (False, True):
+            async with Connection(served.url) as connection:
+                if is_warm:
+                    await warm(connection, tmp_path / "trace")
+                fields = {**HEADERS, **headers_of(body), "Host": served.url.rpartition("/")[2]}
+                lines = [f"{name}: {value}" for name, value in fields.items()]
+                size = f"Content-Length: {length.format(len(content), len(content))}"
+                head = "\r\n".join(("POST /mcp HTTP/1.1", *lines, size)).encode()
+                await connection.send(head + b"\r\n\r\n" + content)
+                told.append(bytes(await connection.read_until(b"\r\n"))[:12])
+    assert told[0] == told[1]
+
+
 async def test_a_call_that_takes_long_is_answered_once_and_connections_go_on(
     served: Served, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ on the same connection (`Judged`), until something changes that they judge by.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
@@ -25,18 +26,16 @@ NO_STORE = (b"cache-control", b"no-store")
 """What the guard adds to an answer that does not say how long it may be kept."""
 LARGEST = 3 * 512 * 1024
 """Bytes of a body that is read here; larger ones, and those that do not tell, are held once only."""
-SMALL = 64 * 1024
-"""Bytes of a body behind a head that is remembered: nobody counts what all of them hold."""
 HEADS = 16
 """Heads that are remembered of a connection."""
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+"""What of a head differs from call to call."""
 
 
 class Judged:
     """A head that was let through: messages behind it are the lane's to answer."""
 
-    def __init__(self, lane: Lane, head: Head, scope: Scope, size: int, judge: Judge) -> None:
-        self.size = size
-        """Bytes of the body."""
+    def __init__(self, lane: Lane, head: Head, scope: Scope, judge: Judge) -> None:
         headers = headers_of(head.session) + ([] if head.session else [NO_STORE])
         self._said = b"".join(b"%b: %b\r\n" % each for each in headers)
         caller: Caller = scope["state"]["caller"]
@@ -129,7 +128,7 @@ class Express:
             whole: Message = {"type": "http.request", "body": body, "more_body": False}
             await self._app(scope, replay(whole, receive), send)
             return
-        self._remember(head, scope, int(size))
+        self._remember(head, scope)
         headers = [*headers_of(head.session), (b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
@@ -157,19 +156,19 @@ class Express:
             return None
         return answer
 
-    def _remember(self, head: Head, scope: Scope, size: int) -> None:
+    def _remember(self, head: Head, scope: Scope) -> None:
         """Let the listener ask by itself from now on, if nothing has to be judged each time."""
         state: dict[str, Any] = scope["state"]
         raw, connection = state.get("head"), state.get("connection")
-        if raw is None or connection is None or scope["query_string"] or size > SMALL:
+        if raw is None or connection is None or scope["query_string"] or not (size := LENGTH.search(raw)):
             return
         told = {b"origin", b"x-request-id"}
         if not self._judge.keeps(state["caller"]) or not told.isdisjoint(dict(scope["headers"])):
             return
-        known = cast(dict[bytes, Judged], connection["known"])
+        known = cast(dict[tuple[bytes, bytes], Judged], connection["known"])
         if len(known) >= HEADS:
             known.clear()
-        known[raw] = Judged(self._lane, head, scope, size, self._judge)
+        known[raw[: size.start(1)], raw[size.end(1) :]] = Judged(self._lane, head, scope, self._judge)
 
 
 def raising(error: HTTPException) -> Receive:
