@@ -44,7 +44,7 @@ class Home:
 
 
 class Ongoing:
-    """Made on the event loop, then told what work it stands for."""
+    """Made on the event loop, then told what work it stands for. What few calls need is set when they do."""
 
     work: Work | None = None
     """Set as soon as it has begun, until it is over."""

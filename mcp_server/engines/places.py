@@ -113,13 +113,13 @@ class PlacesGeneration(ABC, Generic[P]):
     def begin(self, run: Run, emit: Emit, tell: Tell, deadlines: Deadlines, slots: Slots) -> Ongoing | None:
         """See `Generation.begin`."""
         place = self.places[run.pipeline]
-        if not self.is_ready(place) or (turn := slots.reserved(run)) is None:
+        if not self.is_ready(place) or (slot := slots.reserved(run)) is None:
             return None
-        ongoing = Holding(run, emit, tell, self._home, place, slots, turn, deadlines)
-        if turn.is_granted:
+        ongoing = Holding(run, emit, tell, self._home, place, slots, slot, deadlines)
+        if slot.is_granted:
             self.launch(place, run, ongoing)
         else:
-            turn.then = partial(self._granted, place, run, ongoing)
+            slot.then = partial(self._granted, place, run, ongoing)
         return ongoing
 
     def _granted(self, place: P, run: Run, ongoing: Ongoing) -> None:
@@ -198,6 +198,7 @@ class Holding(Ongoing):
     """A run that holds its slot until it is over, and keeps its deadline itself."""
 
     when: float | None = None
+    """On the loop's clock; None while it rests."""
     _turn: Turn | None = None
     """Set once it has said something."""
 

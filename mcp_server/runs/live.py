@@ -24,7 +24,10 @@ Begin = Callable[[Run, Emit, Tell], Ongoing | None]
 
 
 class Live:
-    """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer."""
+    """A run that goes on by itself. Whoever listens hears its events; a question waits for an answer.
+
+    What few runs need is set when they do.
+    """
 
     question: Question | None = None
     progress: Progress | None = None

@@ -60,7 +60,7 @@ def made(
 
 
 def again(blank: Run, caller: Caller, inputs: Json, client: Client, identity: str) -> Run:
-    """Another run like that one."""
+    """Another run of the version that `blank` is of, which begins now; `identity` is its id."""
     return blank.model_copy(
         update={
             "id": identity,

@@ -17,9 +17,8 @@ NOBODY = Caller(name="")
 
 @dataclass(frozen=True)
 class Ready:
-    """It holds as long as the snapshot that has the entry."""
+    """It holds as long as the snapshot that has the entry it was made of."""
 
-    entry: Serving
     options: Options
     """What the pipeline declares."""
     blank: Run
@@ -40,4 +39,4 @@ def readied(entry: Serving, snapshot: Snapshot, settings: Settings, history: His
     blank = made(version, NOBODY, {}, bounded(None, version, settings))
     recorder = recorder_of(entry, blank, recording, history)
     at_once = not (steps or recorder or entry.name in snapshot.staged or entry.caches)
-    return Ready(entry, entry.options, blank, entry.check, version.manifest, recording, at_once)
+    return Ready(entry.options, blank, entry.check, version.manifest, recording, at_once)

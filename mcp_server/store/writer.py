@@ -80,7 +80,7 @@ class Writer:
         self.add(Asked(change, size=size), size)
 
     def add(self, asked: Asked | Plain, size: int) -> None:
-        """The same for what is made already."""
+        """The same for what is made already; it holds `size` bytes."""
         if len(self._asked) >= WAITING or self._given - self._taken + size > HELD:
             self.lost += 1
             return

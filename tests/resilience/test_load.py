@@ -26,6 +26,11 @@ HELD = 20
 """Bodies of a megabyte of which the server holds fewer at once."""
 
 
+@pytest.fixture(scope="module")
+def flags() -> tuple[str, ...]:
+    return ("--waiting-calls", str(LONG))  # all clients may ask for one pipeline at the same time
+
+
 async def test_every_answer_reaches_the_one_who_asked(served: Served, long: bool) -> None:
     end = time.monotonic() + SECONDS[long]
     answered, wrong = 0, list[str]()

@@ -40,7 +40,7 @@ class Judged:
         self._said = b"".join(b"%b: %b\r\n" % each for each in headers)
         caller: Caller = scope["state"]["caller"]
         self._counts = judge.counts(caller)
-        self._expires = not judge.is_owner(caller)
+        self._has_credential = not judge.is_owner(caller)
         self.counted: tuple[str, Standing | None] = ("", None)
         """Whose the latest message is, and how that caller stands then, if it has limits."""
         self._lane = lane
@@ -55,7 +55,7 @@ class Judged:
         judge = self._judge
         if judge.state() is not self._as or self._lane.server.stopping:
             return False
-        return not self._expires or judge.serves(self._caller)
+        return not self._has_credential or judge.serves(self._caller)
 
     @property
     def said(self) -> bytes:
@@ -160,7 +160,7 @@ class Express:
         """Let the listener ask by itself from now on, if nothing has to be judged each time."""
         state: dict[str, Any] = scope["state"]
         raw, connection = state.get("head"), state.get("connection")
-        if raw is None or connection is None or scope["query_string"] or not (size := LENGTH.search(raw)):
+        if raw is None or connection is None or scope["query_string"] or not (length := LENGTH.search(raw)):
             return
         told = {b"origin", b"x-request-id"}
         if not self._judge.keeps(state["caller"]) or not told.isdisjoint(dict(scope["headers"])):
@@ -168,7 +168,7 @@ class Express:
         known = cast(dict[tuple[bytes, bytes], Judged], connection["known"])
         if len(known) >= HEADS:
             known.clear()
-        known[raw[: size.start(1)], raw[size.end(1) :]] = Judged(self._lane, head, scope, self._judge)
+        known[raw[: length.start(1)], raw[length.end(1) :]] = Judged(self._lane, head, scope, self._judge)
 
 
 def raising(error: HTTPException) -> Receive:
