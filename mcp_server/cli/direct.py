@@ -14,7 +14,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..guard import NOSNIFF, REQUEST_ID, TAKEN, request_id
-from ..surfaces.mcp.begun import Begun, hand_over
+from ..surfaces.mcp.begun import Begun, hand_over, release
 from ..surfaces.mcp.express import Judged
 from ..telemetry import lines
 from .protocol import Connection
@@ -171,6 +171,10 @@ class Direct(Connection):
         if cycle is not None:
             cast(Scope, cycle.scope)["state"]["counted"] = judged.counted
         return cycle
+
+    def _served(self, cycle: RequestResponseCycle) -> None:
+        super()._served(cycle)
+        release(cast(Scope, cycle.scope))
 
     def _has_room(self) -> bool:
         return self._is_let_in or super()._has_room()

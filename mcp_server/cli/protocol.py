@@ -244,7 +244,11 @@ class Connection(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         if is_call:
             self._flight.start(cycle)
-            task.add_done_callback(lambda _: self._flight.over(cycle))
+            task.add_done_callback(lambda _: self._served(cycle))
+
+    def _served(self, cycle: RequestResponseCycle) -> None:
+        """A call is over."""
+        self._flight.over(cycle)
 
     def _goes_on(self) -> None:
         """A request has come in part."""

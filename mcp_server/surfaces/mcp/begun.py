@@ -9,6 +9,7 @@ from typing import cast
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from ...errors import Conflict
 from ...limits.deadlines import Deadlines
 from ...models import Answers, Emit, Event, Notice, Options, Question, Run
 from ...runs import Live
@@ -16,8 +17,6 @@ from .eras import Request
 
 KEY = "mcp_server.begun"
 """Where the state of an HTTP request holds it."""
-PATIENCE = 5.0
-"""Seconds in which the SDK's handler takes it over, or nobody will."""
 
 
 class Begun:
@@ -30,7 +29,9 @@ class Begun:
     when: float | None = None
     starting: asyncio.Task[None] | None = None
     """While something has to be waited for before it begins."""
+    _is_taken = False
     _taken: asyncio.Future[Emit] | None = None
+    """While what it asked may wait for a handler."""
     _deadlines: Deadlines | None = None
     _live: Live | None = None
 
@@ -78,20 +79,19 @@ class Begun:
         self._turn()
 
     def take(self, listener: Emit) -> Live:
-        """Listen to the run from here on, with what it asked already."""
-        assert self._live is not None, "handed over after it began"
-        self._live.listener = listener
+        """Listen to the run from here on, with what it asked already. Raises `Conflict` if it is too late."""
+        if self._live is None:
+            raise Conflict("The request that began this run is over.")
+        self._live.listener, self._is_taken = listener, True
         self._taken = self._taken or asyncio.get_running_loop().create_future()
         self._taken.set_result(listener)
         return self._live
 
     def leave(self) -> None:
-        """It is handed over; should nobody take it, it stops."""
-        asyncio.get_running_loop().call_later(PATIENCE, self._drop)
-
-    def _drop(self) -> None:
-        if self._taken is None or not self._taken.done():
+        """The request it was handed over with is over: a run that no handler took stops."""
+        if not self._is_taken:
             self._stop()
+        self._live = self._taken = None  # the connection remembers its latest request, and thereby this
 
     def _stop(self) -> None:
         if self.starting is not None:
@@ -108,9 +108,14 @@ class Begun:
 
 
 def hand_over(begun: Begun, scope: Scope) -> None:
-    """Let the handler of this request take the run."""
+    """Let the handler of this request take the run; `release` has to be called when the request is over."""
     scope["state"][KEY] = begun
-    begun.leave()
+
+
+def release(scope: Scope) -> None:
+    """This request is over: should a run have been handed over with it that nobody took, it stops."""
+    if (begun := cast(Begun | None, scope["state"].get(KEY))) is not None:
+        begun.leave()
 
 
 def has_begun(scope: Scope) -> bool:

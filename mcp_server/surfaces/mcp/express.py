@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...access import Access
 from ...limits.rates import Rates, Standing
 from ...models import Caller
-from .begun import Begun, hand_over, has_begun
+from .begun import Begun, hand_over, has_begun, release
 from .door import read, replay
 from .lane import Answer, Lane, Tell, headers_of
 from .plain import Head, head_of
@@ -126,7 +126,10 @@ class Express:
         if head is None or answer is None:
             self._lane.cancel(body, scope)
             whole: Message = {"type": "http.request", "body": body, "more_body": False}
-            await self._app(scope, replay(whole, receive), send)
+            try:
+                await self._app(scope, replay(whole, receive), send)
+            finally:
+                release(scope)
             return
         self._remember(head, scope)
         headers = [*headers_of(head.session), (b"content-length", b"%d" % len(answer))]
