@@ -47,9 +47,8 @@ class Connection(HttpToolsProtocol):
         """Whether it ever got a response."""
         self._all = connections
         self._limits = connections.limits
-        self._counted = self._stalled = self._in_head = self._in_body = False
         self._raw = self._received = self._piece = 0
-        self._refused = self._begun = False
+        self._counted = self._stalled = self._in_head = self._in_body = self._refused = self._begun = False
         """Begun: whether the request had come in part before the latest data, too."""
         self._unfinished: tuple[bool, object] = (False, None)
         self._flight = Flight(connections, None)
