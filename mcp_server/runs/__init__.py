@@ -42,10 +42,11 @@ from .admission import Admission
 from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
+from .ending import parked
 from .kept import Kept
 from .lasting import commit, let_last
 from .leaving import leave, make_room
-from .live import Live, ignore, parked, unsealed
+from .live import Live, ignore, unsealed
 from .making import again, bounded, check, made
 from .past import Past
 from .readying import Ready, readied
@@ -62,10 +63,9 @@ class Runs:
         self, catalog: Catalog, engine: Runner, settings: Settings, history: History, slots: Slots
     ) -> None:
         """`slots` are the engine's."""
-        self._catalog = catalog
+        self._catalog, self._history = catalog, history
         self.uploads = Uploads(settings.uploads_folder())
         self._settings, self._patience = settings, settings.answer_timeout
-        self._history = history
         self.turned: Watch = untold
         """Told of runs that go on here when one begins or ceases to wait, and when it has ended."""
         self.noticed: Emit = ignore  # as `Live.noticed`, of every run
@@ -268,17 +268,16 @@ class Runs:
             return live
         work = parked if known.parked else self.past.followed
         live = Live(known, work, unsealed, self._settings.answer_timeout, self.turned)
-        live.question = known.question
-        live.lasting = not known.cached
+        live.question, live.lasting = known.question, not known.cached
         return live
 
     def _seal(self, live: Live, run: Run) -> Run | Awaitable[Run]:
-        """Record the end. It is durable before anyone hears of it if the id of the run is known."""
+        """Record the end: for good and before anyone hears of it if the id is known, else soon after."""
         run = run.model_copy(update=live.recorder.told()) if live.recorder else run
         kept = self.artifacts.keep(run)
         if live.shared:
             return self._committed(run, live.recording, kept)
-        self._history.record(run, live.recording)
+        live.unrecorded = run
         return kept
 
     async def _committed(self, run: Run, recording: Recording, kept: Run) -> Run:
@@ -288,6 +287,8 @@ class Runs:
 
     def _ended(self, live: Live) -> None:
         run = live.run
+        if live.unrecorded is not None:
+            self._history.record(live.unrecorded, live.recording)
         del self._going[run.id]
         self._admission.leave(run)
         if run.ended:  # else another server goes on with it

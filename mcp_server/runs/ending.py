@@ -10,7 +10,7 @@ import orjson
 
 from ..content import failure
 from ..errors import ServerError
-from ..models import Result, Run, RunStatus
+from ..models import Emit, Result, Run, RunStatus
 from ..store import INTERRUPTED
 
 ERROR = 500
@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 
 class Parked(Exception):
     """Ends the work of a run that waits as a row from now on."""
+
+
+async def parked(run: Run, emit: Emit) -> Result:
+    """The work of a run that waits as a row."""
+    raise Parked
 
 
 def outcome(run: Run, told: Result | BaseException, *, interrupted: bool, asks: bool) -> Run | None:

@@ -18,7 +18,7 @@ from .recorder import Recorder, Work
 from .trail import Trail
 
 Seal = Callable[["Live", Run], Run | Awaitable[Run]]
-"""Writes down how a run has ended, before anybody hears of it; gives what is to be remembered."""
+"""Writes down how a run has ended, if it has to be before anybody hears of it; gives what is remembered."""
 Begin = Callable[[Run, Emit, Tell], Ongoing | None]
 """Begins the work at once if it can; `Runner.begin` is one."""
 
@@ -43,6 +43,8 @@ class Live:
     recording: Recording = "full"
     recorder: Recorder | None = None
     """Set if its components are recorded."""
+    unrecorded: Run | None = None
+    """How it ended, with all it left, if that is to be recorded once its end was heard of."""
     ending = False
     """True once the work is done, also while its end is being written down."""
     _answers: asyncio.Future[Answers] | None = None
@@ -61,11 +63,12 @@ class Live:
         patience: float,
         turned: Watch,
         begin: Begin | None = None,
-        told: Callable[[Live], None] | None = None,
+        last: Callable[[Live], None] | None = None,
     ) -> None:
         """`patience` is how many seconds a question waits; `turned` hears when that begins and ends.
 
-        With `begin` the work needs no task if it can begin at once. `told` is as if given to `when_ended`.
+        With `begin` the work needs no task if it can begin at once. `last` hears of the end when all have
+        heard of it.
         """
         self.run = run
         self.listener: Emit = ignore
@@ -75,7 +78,8 @@ class Live:
         """When it last began or ceased to wait for an answer, in seconds since the epoch."""
         self._patience = patience
         self._turned = turned
-        self._told: list[Callable[[Live], None]] = [told] if told else []
+        self._told: list[Callable[[Live], None]] = []
+        self._last = last
         self._seal = seal
         self._ongoing = begin(run, self._hear, self._tell) if begin else None
         if self._ongoing is None:
@@ -190,9 +194,13 @@ class Live:
             self._news.set()
         if self._trail is not None:
             self._trail.end()
-        for tell in self._told:
-            tell(self)
-        self._told.clear()
+        try:
+            for tell in self._told:
+                tell(self)
+        finally:
+            self._told.clear()
+            if self._last is not None:
+                self._last(self)
 
     def _tell(self, told: Result | BaseException) -> None:
         """The work has ended."""
@@ -290,8 +298,3 @@ async def ignore(event: Event) -> None:
 async def unsealed(live: Live, ended: Run) -> Run:
     """A seal for what is written down already."""
     return ended
-
-
-async def parked(run: Run, emit: Emit) -> Result:
-    """The work of a run that waits as a row."""
-    raise Parked

@@ -59,17 +59,17 @@ class Wire(asyncio.BufferedProtocol):
             return
         size = sum(map(len, payload))
         if not self._parts:
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush)
         self._parts.append(HEADER.pack(size, kind, number))
         self._parts += payload
         self._size += size
         if self._size > JOINED:
-            self.flush()
+            self._flush()
 
     def close(self) -> None:
         """Send what is queued, then close."""
         if self._transport is not None:
-            self.flush()
+            self._flush()
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -103,7 +103,14 @@ class Wire(asyncio.BufferedProtocol):
         self._lost()
 
     def flush(self) -> None:
-        """Send what is queued now: who waits for nothing else need not wait for the loop's next turn."""
+        """Send what is queued now: who waits for nothing else need not wait for the loop's next turn, nor
+        for the rest of this one, as uvloop would if any byte might wait."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+            self._flush()
+            self._transport.set_write_buffer_limits()
+
+    def _flush(self) -> None:
         parts, large = self._parts, self._size > JOINED
         self._parts, self._size = [], 0
         if not parts or self._transport is None or self._transport.is_closing():
