@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 pipeline = group("pipeline", "Deploy, run and version pipelines.")
-EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

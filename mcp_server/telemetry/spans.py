@@ -19,10 +19,6 @@ Mark = Callable[[Result], None]
 Spans = Callable[[Run], AbstractContextManager[Mark]]
 
 
-def unmarked(result: Result) -> None:
-    """Nobody asks."""
-
-
 def spans(endpoint: str | None) -> Spans | None:
     """What to wrap the work of each run in; nothing while tracing is off."""
     if endpoint is None:
