@@ -11,20 +11,8 @@ from sqlalchemy import Connection, select
 
 from . import Figures, Statistics
 from .changes import CACHED, DAY, GROWTH, SMALLEST, Count
-from .file import is_postgresql
+from .insertion import Insertion
 from .run_tables import counters
-
-
-def add(connection: Connection, counts: Sequence[Count]) -> None:
-    """Count these calls."""
-    found: dict[tuple[str, int, int, int], list[Count]] = {}
-    for each in counts:
-        found.setdefault(each[:4], []).append(each)
-    statement = addition("%s" if is_postgresql(connection) else "?")
-    for key in sorted(found):  # sorted, so that two servers never wait for each other in a ring
-        same = found[key]
-        added = (len(same), sum(each.failed for each in same), sum(each.seconds for each in same))
-        connection.exec_driver_sql(statement, (*key, *added))
 
 
 class Slot(NamedTuple):
@@ -39,15 +27,24 @@ class Slot(NamedTuple):
     seconds: float
 
 
-def addition(mark: str) -> str:
-    """The statement that adds a row to what is there, as the driver takes it."""
-    added = ", ".join(
-        f"{name} = counters.{name} + excluded.{name}" for name in ("total", "failed", "seconds")
-    )
-    return (
-        f"INSERT INTO counters ({', '.join(Slot._fields)}) VALUES ({', '.join([mark] * len(Slot._fields))}) "
-        f"ON CONFLICT (pipeline, version, day, bucket) DO UPDATE SET {added}"
-    )
+ADDITION = Insertion(
+    "counters",
+    Slot._fields,
+    "(pipeline, version, day, bucket) DO UPDATE SET "
+    + ", ".join(f"{name} = counters.{name} + excluded.{name}" for name in ("total", "failed", "seconds")),
+)
+
+
+def add(connection: Connection, counts: Sequence[Count]) -> None:
+    """Count these calls."""
+    found: dict[tuple[str, int, int, int], list[Count]] = {}
+    for each in counts:
+        found.setdefault(each[:4], []).append(each)
+    slots = [
+        Slot(*key, len(same), sum([each.failed for each in same]), sum([each.seconds for each in same]))
+        for key, same in sorted(found.items())  # so that two servers never wait for each other in a ring
+    ]
+    ADDITION.write(connection, slots)
 
 
 def statistics(

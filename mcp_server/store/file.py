@@ -30,6 +30,8 @@ BUSY = 10.0
 MIGRATIONS = Path(__file__).parent / "migrations"
 CACHE = 256
 """KiB of the file that each of our connections holds; there are about six, and the system holds it too."""
+SPILL = 1000
+"""Pages of 4 KiB that a transaction may change before it writes any: it would write some of them twice."""
 _MIGRATING = threading.Lock()
 """Alembic keeps what it works on in module globals: one migration at a time in a process."""
 REASONS = {
@@ -159,6 +161,8 @@ def _prepared(connection: Any, record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         f"cache_size=-{CACHE}",
+        f"cache_spill={SPILL}",
+        "temp_store=MEMORY",  # else what a statement of many rows could undo goes to a file in /var/tmp
     ):
         _set(connection, pragma)
 

@@ -24,22 +24,22 @@ class Plains(list[Plain]):
     """Some of them, which go together."""
 
 
-SAME = ("id", "pipeline", "version", "digest", "verb", "timeout", "started", "finished", "attempt", "status")
+OWN = ("id", "pipeline", "version", "digest", "verb", "timeout", "started", "finished", "attempt")
 """Columns that are what the run has."""
 COLUMNS = (
-    *SAME,
+    *OWN,
     "caller",
     "origin",
     "instance",
     "size",
-    "partial",
     "inputs",
     "content",
     "structured",
-    "continues",
 )
+SAME = (("status", "'done'"), ("partial", "FALSE"), ("continues", "FALSE"))
+"""What SQL calls what all of them have."""
 ID, SIZE = COLUMNS.index("id"), COLUMNS.index("size")
-same_of = itemgetter(*SAME)
+own_of = itemgetter(*OWN)
 rare_of = itemgetter("error", "usage", "parent", "step", "key", "question", "events", "recorded", "continues")
 NOTHING_RARE = (None, None, None, None, None, None, (), 0, False)
 counted_of = itemgetter(*map(COLUMNS.index, ("pipeline", "version", "started", "finished")))
@@ -54,8 +54,8 @@ def plain(run: Run, record: Recording, instance: str) -> Plain | None:
         return None
     inputs, content, structured, caller = packed(run.inputs), result.content, result.structured, run.caller
     size = len(inputs) + len(content) + (len(structured) if structured else 0)
-    more = (caller.name, caller.origin, instance, size, False, inputs, content, structured, False)
-    return Plain(same_of(fields) + more)
+    more = (caller.name, caller.origin, instance, size, inputs, content, structured)
+    return Plain(own_of(fields) + more)
 
 
 def counts(rows: Sequence[Plain]) -> list[Count]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -12,14 +10,10 @@ from sqlalchemy import Connection, Row
 from ..models import Caller, Fault, Question, Result, Run
 from .changes import RunChange, RunRow, unpacked
 from .counting import add
-from .file import is_postgresql
-from .plain_rows import COLUMNS, ID, Plain, counts
+from .insertion import Insertion
+from .plain_rows import COLUMNS, ID, SAME, Plain, counts
 
-AT_ONCE = 64
-"""Rows in one statement; more gain nothing."""
 CLAIM = ("instance", "attempt")
-
-
 UPDATED = (
     "status",
     "finished",
@@ -36,6 +30,12 @@ UPDATED = (
     "expires",
 )
 """What may change of a run that is already there."""
+CONFLICT = (
+    f"(id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in UPDATED)} "
+    f"WHERE runs.finished IS NULL AND {' AND '.join(f'runs.{name} = excluded.{name}' for name in CLAIM)}"
+)
+RUNS = Insertion("runs", RunRow._fields, CONFLICT)
+PLAIN = Insertion("runs", COLUMNS, CONFLICT, SAME)
 
 
 def restored(row: Row[Any]) -> Run:
@@ -77,25 +77,15 @@ def restored(row: Row[Any]) -> Run:
 
 def write_runs(connection: Connection, changes: Sequence[RunChange]) -> None:
     """Insert or update them all; the last state of a run wins. Who lost the claim changes nothing."""
-    _insert(connection, RunRow._fields, latest(each.row for each in changes if each.row))
+    RUNS.write(connection, latest(each.row for each in changes if each.row))
     if counted := [each.count for each in changes if each.count]:
         add(connection, counted)
 
 
 def write_plain(connection: Connection, rows: Sequence[Plain]) -> None:
     """The same for plain calls: a row without what they have none of costs two thirds."""
-    _insert(connection, COLUMNS, [*{row[ID]: row for row in rows}.values()])
+    PLAIN.write(connection, [*{row[ID]: row for row in rows}.values()])
     add(connection, counts(rows))
-
-
-def _insert(connection: Connection, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-    """In powers of two: the driver keeps each statement prepared, of every length they would be 5 MB."""
-    mark, start = "%s" if is_postgresql(connection) else "?", 0
-    while left := len(rows) - start:
-        size = min(AT_ONCE, 1 << left.bit_length() - 1)
-        some = chain.from_iterable(rows[start : start + size])
-        connection.exec_driver_sql(insertion(columns, size, mark), tuple(some))
-        start += size
 
 
 def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:
@@ -106,16 +96,3 @@ def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:
         if before is None or before.finished is None:
             found[row.id] = row
     return list(found.values())
-
-
-@cache
-def insertion(columns: tuple[str, ...], rows: int, mark: str) -> str:
-    """The statement for so many rows of these columns, as the driver takes it."""
-    row = f"({', '.join([mark] * len(columns))})"
-    values = ", ".join([row] * rows)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in UPDATED)
-    claimed = " AND ".join(f"runs.{name} = excluded.{name}" for name in CLAIM)
-    return (
-        f"INSERT INTO runs ({', '.join(columns)}) VALUES {values} "
-        f"ON CONFLICT (id) DO UPDATE SET {updates} WHERE runs.finished IS NULL AND {claimed}"
-    )

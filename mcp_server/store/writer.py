@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 
     from .journal import Journal
 
-WINDOW = 0.05
+WINDOW = 0.1
 """Seconds in which changes that nobody waits for are gathered."""
 GATHERED = 2000
 """Changes that are enough for a commit before that."""
+STATEMENT = 256
+"""Of more changes than that it takes a multiple; see `insertion`."""
+HURRY = 0.0001
+"""Seconds for which another thread may keep the interpreter while changes are written."""
 WAITING = 50_000
 """Changes nobody waits for that may be queued; what comes then is lost, and counted."""
 HELD = 256 * 1024 * 1024
@@ -121,7 +127,9 @@ class Writer:
         journal = open()
         self._loop.call_soon_threadsafe(self.opened.set_result, journal)
         while asked := self._next():
-            self._account(asked, journal.commit(asked))
+            with hurried():
+                failed = journal.commit(asked)
+            self._account(asked, failed)
             self._busy = False
             if any(each.waiter for each in asked):
                 self._loop.call_soon_threadsafe(settle, asked)
@@ -133,11 +141,16 @@ class Writer:
             self._condition.wait_for(lambda: self._asked or self._closing)
             self._condition.wait_for(self._is_time, WINDOW)
             self._busy = True
-            self._urgent = False
-            found = [self._asked.popleft() for _ in range(len(self._asked))]
+            found = [self._asked.popleft() for _ in range(self._due())]
         asked = grouped(found)
         self._taken += sum([each.size for each in asked])
         return asked
+
+    def _due(self) -> int:
+        """How many to write now: all, or of many that nobody waits for as many as few statements take."""
+        urgent, self._urgent = self._urgent or self._closing, False
+        many = len(self._asked)
+        return many if urgent or many < STATEMENT else many - many % STATEMENT
 
     def _is_time(self) -> bool:
         return self._urgent or self._closing or len(self._asked) >= GATHERED
@@ -147,6 +160,22 @@ class Writer:
         if failed and not self.fault:
             log.error("Runs are not recorded for now: %s", asked[-1].error, exc_info=failed)
         self.fault = str(asked[-1].error) if failed else None
+
+
+@contextmanager
+def hurried() -> Generator[None]:
+    """Let no thread of this process keep the interpreter from this one for longer than `HURRY`.
+
+    While this one waits for it, whoever leaves it for a moment wakes this one in vain: of a server that has
+    much to do, each of its calls. Threads that compute would lose a third of their speed if it were always
+    so short.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(HURRY)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def grouped(found: Sequence[Asked | Plain]) -> list[Asked]:
