@@ -1,6 +1,7 @@
 """Rows of plain calls: recorded whole, ended well, and nothing more to say of them. Nearly all runs are such.
 
-They are made with every call, so at once, as the driver takes them.
+They are made with every call, so at once, as the driver takes them: of bytes that may change, for it asks of
+others each time whether they adapt themselves.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def plain(run: Run, record: Recording, instance: str) -> Plain | None:
         return None
     inputs, content, structured, caller = packed(run.inputs), result.content, result.structured, run.caller
     size = len(inputs) + len(content) + (len(structured) if structured else 0)
-    more = (caller.name, caller.origin, instance, size, inputs, content, structured)
+    whole = bytearray(inputs), bytearray(content), structured and bytearray(structured)
+    more = (caller.name, caller.origin, instance, size, *whole)
     return Plain(own_of(fields) + more)
 
 

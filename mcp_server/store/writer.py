@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
@@ -28,8 +26,6 @@ GATHERED = 2000
 """Changes that are enough for a commit before that."""
 STATEMENT = 256
 """Of more changes than that it takes a multiple; see `insertion`."""
-HURRY = 0.0001
-"""Seconds for which another thread may keep the interpreter while changes are written."""
 WAITING = 50_000
 """Changes nobody waits for that may be queued; what comes then is lost, and counted."""
 HELD = 256 * 1024 * 1024
@@ -127,9 +123,7 @@ class Writer:
         journal = open()
         self._loop.call_soon_threadsafe(self.opened.set_result, journal)
         while asked := self._next():
-            with hurried():
-                failed = journal.commit(asked)
-            self._account(asked, failed)
+            self._account(asked, journal.commit(asked))
             self._busy = False
             if any(each.waiter for each in asked):
                 self._loop.call_soon_threadsafe(settle, asked)
@@ -160,22 +154,6 @@ class Writer:
         if failed and not self.fault:
             log.error("Runs are not recorded for now: %s", asked[-1].error, exc_info=failed)
         self.fault = str(asked[-1].error) if failed else None
-
-
-@contextmanager
-def hurried() -> Generator[None]:
-    """Let no thread of this process keep the interpreter from this one for longer than `HURRY`.
-
-    While this one waits for it, whoever leaves it for a moment wakes this one in vain: of a server that has
-    much to do, each of its calls. Threads that compute would lose a third of their speed if it were always
-    so short.
-    """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(HURRY)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
 
 
 def grouped(found: Sequence[Asked | Plain]) -> list[Asked]:
