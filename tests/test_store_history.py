@@ -9,6 +9,7 @@ import tempfile
 import time
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +22,11 @@ from sqlalchemy import Engine, create_engine, event, text
 from mcp_server.errors import Conflict, Unavailable
 from mcp_server.models import Artifact, Caller, Fault, Question, Result, Run
 from mcp_server.store import Bound, Filter, Place, Retention
-from mcp_server.store.changes import RunRow, changed, new_id
+from mcp_server.store.changes import EDGES, RunRow, bucket, changed, new_id
+from mcp_server.store.counting import Slot, buckets
 from mcp_server.store.errands import Errand, Errands
 from mcp_server.store.history import History
-from mcp_server.store.plain_rows import COLUMNS, SAME, counts, plain
+from mcp_server.store.plain_rows import COLUMNS, SAME, durations, plain
 from mcp_server.store.run_tables import counters, runs
 from mcp_server.store.steps import Steps
 
@@ -528,8 +530,6 @@ async def test_recording_waits_for_nothing_and_what_was_recorded_is_there_at_the
 
 
 def test_rows_have_the_columns_of_their_tables() -> None:
-    from mcp_server.store.counting import Slot
-
     assert RunRow._fields == tuple(runs.c.keys())
     assert Slot._fields == tuple(counters.c.keys())
 
@@ -542,7 +542,19 @@ def test_a_plain_call_leaves_the_row_that_any_run_leaves() -> None:
     meant = {"'done'": "done", "FALSE": False}
     same = {name: meant[value] for name, value in SAME}
     assert {**dict(zip(COLUMNS, row, strict=True)), **same} == left
-    assert counts([row]) == [changed(given, "full", "here").count]
+    count = changed(given, "full", "here").count
+    assert count is not None
+    assert durations([row]) == {count[:3]: [count.seconds]}
+    assert [*buckets([count.seconds])] == [(count.bucket, 1, 0, count.seconds)]
+
+
+def test_the_buckets_of_many_are_those_of_each() -> None:
+    took = [-0.5, 0.0, *EDGES[:3], EDGES[-1], EDGES[-1] + 1, 7 * EDGES[-1], *(n / 7 for n in range(100))]
+    found = {at: (many, seconds) for at, many, _, seconds in buckets(took)}
+    every = Counter(map(bucket, took))
+    assert {at: many for at, (many, _) in found.items()} == every
+    for at, (_, seconds) in found.items():
+        assert seconds == pytest.approx(max(0.0, sum(each for each in took if bucket(each) == at)))
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
 from . import Figures, Statistics
-from .changes import CACHED, DAY, GROWTH, SMALLEST, Count
+from .changes import CACHED, DAY, EDGES, GROWTH, SMALLEST, Count, bucket
 from .insertion import Insertion
 from .run_tables import counters
 
@@ -40,11 +41,31 @@ def add(connection: Connection, counts: Sequence[Count]) -> None:
     found: dict[tuple[str, int, int, int], list[Count]] = {}
     for each in counts:
         found.setdefault(each[:4], []).append(each)
-    slots = [
+    slots = (
         Slot(*key, len(same), sum([each.failed for each in same]), sum([each.seconds for each in same]))
-        for key, same in sorted(found.items())  # so that two servers never wait for each other in a ring
-    ]
-    ADDITION.write(connection, slots)
+        for key, same in found.items()
+    )
+    _add(connection, slots)
+
+
+def add_plain(connection: Connection, durations: Mapping[tuple[str, int, int], Sequence[float]]) -> None:
+    """Count calls that ended well: the seconds they took, by pipeline, version and day."""
+    _add(connection, (Slot(*key, *one) for key, took in durations.items() for one in buckets(took)))
+
+
+def buckets(durations: Sequence[float]) -> Iterator[tuple[int, int, int, float]]:
+    """The buckets of these, each with how many there are, how many failed, and the seconds of all."""
+    found, start = sorted(durations), 0
+    while start < len(found):
+        at = bucket(found[start])
+        end = bisect_right(found, EDGES[at]) if at < len(EDGES) else len(found)
+        yield at, end - start, 0, max(0.0, sum(found[start:end]))
+        start = end
+
+
+def _add(connection: Connection, slots: Iterable[Slot]) -> None:
+    """In one order, so that two servers never wait for each other in a ring."""
+    ADDITION.write(connection, sorted(slots))
 
 
 def statistics(

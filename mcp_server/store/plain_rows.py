@@ -6,12 +6,13 @@ others each time whether they adapt themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, final
 
 from ..models import CALLS, Recording, Run
-from .changes import Count, counted, packed
+from .changes import DAY, packed
 
 
 class Plain(tuple[Any, ...]):
@@ -43,7 +44,7 @@ ID, SIZE = COLUMNS.index("id"), COLUMNS.index("size")
 own_of = itemgetter(*OWN)
 rare_of = itemgetter("error", "usage", "parent", "step", "key", "question", "events", "recorded", "continues")
 NOTHING_RARE = (None, None, None, None, None, None, (), 0, False)
-counted_of = itemgetter(*map(COLUMNS.index, ("pipeline", "version", "started", "finished")))
+times_of = itemgetter(*map(COLUMNS.index, ("pipeline", "version", "started", "finished")))
 
 
 def plain(run: Run, record: Recording, instance: str) -> Plain | None:
@@ -60,6 +61,9 @@ def plain(run: Run, record: Recording, instance: str) -> Plain | None:
     return Plain(own_of(fields) + more)
 
 
-def counts(rows: Sequence[Plain]) -> list[Count]:
-    """The same as counted."""
-    return [counted(*counted_of(row), failed=False) for row in rows]
+def durations(rows: Sequence[Plain]) -> Mapping[tuple[str, int, int], list[float]]:
+    """The seconds that they took, by pipeline, version and day."""
+    found: dict[tuple[str, int, int], list[float]] = defaultdict(list)
+    for pipeline, version, started, finished in map(times_of, rows):
+        found[pipeline, version, int(finished // DAY)].append(finished - started)
+    return found

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Row
 
 from ..models import Caller, Fault, Question, Result, Run
 from .changes import RunChange, RunRow, unpacked
-from .counting import add
+from .counting import add, add_plain
 from .insertion import Insertion
-from .plain_rows import COLUMNS, ID, SAME, Plain, counts
+from .plain_rows import COLUMNS, ID, SAME, Plain, durations
 
 CLAIM = ("instance", "attempt")
 UPDATED = (
@@ -85,7 +85,7 @@ def write_runs(connection: Connection, changes: Sequence[RunChange]) -> None:
 def write_plain(connection: Connection, rows: Sequence[Plain]) -> None:
     """The same for plain calls: a row without what they have none of costs two thirds."""
     PLAIN.write(connection, [*{row[ID]: row for row in rows}.values()])
-    add(connection, counts(rows))
+    add_plain(connection, durations(rows))
 
 
 def latest(rows: Iterable[RunRow]) -> Sequence[RunRow]:

@@ -62,6 +62,8 @@ class Target:
     process: Process
     request: Callable[[int], bytes]
     check: Check = answered
+    times: int = 1
+    """How many times the requests of a round it gets: who answers fast would be done too soon to tell."""
 
 
 @dataclass
@@ -120,10 +122,10 @@ class Bench:
         found = {each.name: Load() for each in targets}
         number = number or self.requests
         for each in targets:
-            await self.load(each, max(connections, number // 4), connections)  # warm
+            await self.load(each, max(connections, number * each.times // 4), connections)  # warm
         for _ in range(self.rounds):
             for each in targets:
-                await self.turn(found[each.name], each, number, connections)
+                await self.turn(found[each.name], each, number * each.times, connections)
         return found
 
     async def turn(self, found: Load, target: Target, number: int, connections: int) -> None:

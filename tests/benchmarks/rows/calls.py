@@ -36,6 +36,8 @@ KEYED = "keyed"
 FRONT_PART = "processor of the front for a call, async in a host"
 ADDED = {"host async": 0.15, "host sync": 0.3}
 """Milliseconds that a call through a host may take longer than one of bare Starlette, one at a time."""
+FAST = 3
+"""How many times the requests of a round the fast ones get."""
 PLACED = " wherever the system puts the processes"
 TIMES = {"FastMCP": 10.0, "Hayhooks": 25.0}
 """How many times the calls of others the engine `local` has to answer."""
@@ -64,7 +66,7 @@ async def measure(bench: Bench) -> list[Finding]:
 async def bare(bench: Bench, stack: AsyncExitStack) -> Target:
     """Starlette alone, sent what a modern client sends."""
     (found,) = await peer(bench, stack, "Starlette", (MODERN,))
-    return replace(found, name="Starlette")
+    return replace(found, name="Starlette", times=FAST)
 
 
 async def own(bench: Bench, stack: AsyncExitStack) -> list[Target]:
@@ -78,13 +80,14 @@ async def own(bench: Bench, stack: AsyncExitStack) -> list[Target]:
         ("host sync", hosts, "echo_sync"),
     ):
         for era in ERAS:
-            found.append(Target(f"{name} {era}", process, await calling(process, era, tool)))
+            found.append(Target(f"{name} {era}", process, await calling(process, era, tool), times=FAST))
     key = await bench.key(KEYED)
     keyed = await stack.enter_async_context(
         bench.ours(KEYED, {"echo": ASYNC}, "--engine", "local", extra=key)
     )
     for era in ERAS:
-        found.append(Target(f"{KEYED} {era}", keyed, await calling(keyed, era, "echo", extra=key)))
+        request = await calling(keyed, era, "echo", extra=key)
+        found.append(Target(f"{KEYED} {era}", keyed, request, times=FAST))
     return found
 
 
