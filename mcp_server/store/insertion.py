@@ -15,6 +15,9 @@ AT_ONCE = 512
 """Rows in one statement. With each, the thread that writes waits several times for the one that serves, which
 wakes it in vain with each of its calls until then."""
 
+FEW = 128
+"""Values up to which there are statements of every length."""
+
 
 class Insertion(NamedTuple):
     """An INSERT, with what becomes of a row that is there already."""
@@ -27,10 +30,11 @@ class Insertion(NamedTuple):
     """Further columns, and what SQL calls the value that all rows have there."""
 
     def write(self, connection: Connection, rows: Sequence[Sequence[object]]) -> None:
-        """In powers of two: the driver keeps each statement prepared, of every length they would be 50 MB."""
+        """Many in powers of two: the driver keeps each statement, of every length they would be 50 MB."""
         mark, start = "%s" if is_postgresql(connection) else "?", 0
         while left := len(rows) - start:
-            size = min(AT_ONCE, 1 << left.bit_length() - 1)
+            few = left * len(self.columns) <= FEW
+            size = left if few else min(AT_ONCE, 1 << left.bit_length() - 1)
             some = chain.from_iterable(rows[start : start + size])
             connection.exec_driver_sql(stated(self, size, mark), tuple(some))
             start += size
