@@ -40,6 +40,7 @@ UPLOAD = Upload(name="a.txt", path=Path("a.txt"), address="upload:1")
         {"inputs": {"a": [1, {"b": "ü"}]}, "verb": "chat"},
         {"inputs": {"large": 2**70, "exact": 2**63 + 1, "odd": "\ud800"}},
         {"caller": Caller(name="ada", origin="rest")},
+        {"caller": Caller(name="ada", origin="rest", scopes=frozenset({"read", "run:p"})), "timeout": 0.5},
         {"client": Client(capabilities={"roots": {}}, headers={"a": "b"}, uploads={"upload:1": UPLOAD})},
         {"replay": Replay(steps=(STEP,), changes={"a": {"b": 1}})},
     ],
@@ -47,6 +48,8 @@ UPLOAD = Upload(name="a.txt", path=Path("a.txt"), address="upload:1")
 def test_a_run_arrives_as_it_was(about: dict[str, Any]) -> None:
     sent = run(**about)
     assert unpack_run(b"".join(pack_run(sent))) == sent
+    next = sent.model_copy(update={"id": "2", "inputs": {"b": 1}, "started": 7.25})
+    assert unpack_run(b"".join(pack_run(next))) == next
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """What front and host say to each other, as bytes: kinds of frames, and the payloads that are no plain JSON.
 
-RUN is a run without its inputs, then the inputs; ENDED is what kind of result it is, then the JSON texts of
-the result and its artifacts side by side. So the inputs are written once and parsed once, and neither end
-looks into a result.
+RUN is the id of a run, what is told about it, then its inputs; what many runs have alike is the same bytes,
+which both ends remember. ENDED is what kind of result it is, then the JSON texts of the result and its
+artifacts side by side. So the inputs are written once and parsed once, and neither end looks into a result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -26,8 +27,10 @@ from ...models import Artifact, Caller, Client, Json, Replay, Result, Run
 
 Bytes = bytes | bytearray
 
-RUN = struct.Struct(">I?")
-"""Bytes of the head, and whether the inputs need Python's own parser."""
+RUN = struct.Struct(">BHId")
+"""Flags, bytes of the id and of what is told about it, when it began."""
+_ODD, _OWN = 1, 2
+"""Whether the inputs need Python's own parser; whether what is told is of this run alone."""
 ENDED = struct.Struct(">BIII")
 """Flags, bytes of the head, of the content, of the structured content."""
 _ERROR, _REFUSED, _PARTIAL, _STRUCTURED, _SAID = 1, 2, 4, 8, 16
@@ -57,48 +60,61 @@ class Kind(IntEnum):
 KINDS: Mapping[int, Kind] = MappingProxyType({int(kind): kind for kind in Kind})
 
 
-_PLAIN = ("id", "pipeline", "version", "digest", "verb", "timeout", "started")
-"""What a host hears of a run beside its inputs, its caller, client and replay."""
-_CALLER = Caller()
+ALIKE = ("pipeline", "version", "digest", "verb", "timeout")
+"""What many runs have alike, as their callers."""
+alike_of = itemgetter(*ALIKE)
 _BLANK = Run(id="", pipeline="", version=0, digest="", inputs={}, timeout=0, started=0)
 
 
 def pack_run(run: Run) -> tuple[bytes, ...]:
     """The payload of a RUN frame."""
-    fields, caller = vars(run), run.caller
-    told: Json = {name: fields[name] for name in _PLAIN}
-    told["caller"] = (caller.name, caller.origin, [*caller.scopes])
-    client = run.client
-    if client.capabilities or client.headers or client.trace or client.uploads:
-        told["client"] = client
-    if run.replay is not None:
-        told["replay"] = run.replay
-    head = orjson.dumps(told, _as_json)
+    flags, client, caller, identity = 0, run.client, run.caller, run.id.encode()
+    alike = alike_of(vars(run)), caller.name, caller.origin, caller.scopes
+    if client.capabilities or client.headers or client.trace or client.uploads or run.replay is not None:
+        flags, about = _OWN, orjson.dumps({**_told(*alike), "client": client, "replay": run.replay}, _as_json)
+    else:
+        about = _alike(*alike)
     try:
-        inputs, odd = orjson.dumps(run.inputs), False
+        inputs = orjson.dumps(run.inputs)
     except orjson.JSONEncodeError:  # integers beyond 64 bits, texts that are no valid Unicode
-        inputs, odd = json.dumps(run.inputs).encode(), True
-    return RUN.pack(len(head), odd), head, inputs
+        flags, inputs = flags | _ODD, json.dumps(run.inputs).encode()
+    return RUN.pack(flags, len(identity), len(about), run.started), identity, about, inputs
 
 
 def unpack_run(payload: Bytes) -> Run:
     """The inverse of `pack_run`: what a host needs of the run. Trusted, so only its models are made again."""
-    size, odd = RUN.unpack_from(payload)
-    start, view = RUN.size + size, memoryview(payload)
-    told: Json = orjson.loads(view[RUN.size : start])
-    told["inputs"] = json.loads(bytes(view[start:])) if odd else orjson.loads(view[start:])
-    name, origin, scopes = told["caller"]
-    told["caller"] = _caller(name, origin, tuple(scopes))
-    if client := told.get("client"):
+    flags, named, size, started = RUN.unpack_from(payload)
+    begin, view = RUN.size + named, memoryview(payload)
+    about, text = bytes(view[begin : begin + size]), view[begin + size :]
+    inputs: Json = json.loads(bytes(text)) if flags & _ODD else orjson.loads(text)
+    blank = _made(about) if flags & _OWN else _blank(about)
+    own = {"id": bytes(view[RUN.size : begin]).decode(), "started": started, "inputs": inputs}
+    return blank.model_copy(update=own)
+
+
+def _told(same: tuple[Any, ...], name: str, origin: str, scopes: frozenset[str]) -> Json:
+    """What a host hears of a run beside what it has for itself."""
+    caller = {"name": name, "origin": origin, "scopes": sorted(scopes)}
+    return {**dict(zip(ALIKE, same, strict=True)), "caller": caller}
+
+
+@lru_cache(maxsize=256)
+def _alike(same: tuple[Any, ...], name: str, origin: str, scopes: frozenset[str]) -> bytes:
+    return orjson.dumps(_told(same, name, origin, scopes))
+
+
+def _made(about: bytes) -> Run:
+    """A run of which only that is known."""
+    told: Json = orjson.loads(about)
+    told["caller"] = Caller(**told["caller"])
+    if client := told.pop("client", None):
         told["client"] = Client(**client)
-    if replay := told.get("replay"):
+    if replay := told.pop("replay", None):
         told["replay"] = Replay(**replay)
     return _BLANK.model_copy(update=told)
 
 
-@lru_cache(maxsize=256)
-def _caller(name: str, origin: str, scopes: tuple[str, ...]) -> Caller:
-    return _CALLER.model_copy(update={"name": name, "origin": origin, "scopes": frozenset(scopes)})
+_blank = lru_cache(maxsize=256)(_made)
 
 
 def _as_json(value: Any) -> Any:
