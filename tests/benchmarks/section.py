@@ -9,7 +9,7 @@ from .harness import Finding
 from .picture import picture
 from .report import Figures, bound, mark, value
 from .requests import MODERN
-from .rows.calls import FRONT_PART
+from .rows.calls import FRONT_PART, PLACED
 from .scaling import predictions
 
 ROOT = Path(__file__).parents[2]
@@ -43,17 +43,19 @@ def predicted(figures: Figures) -> str:
 
 
 def section(figures: Figures) -> str:
-    """The table of what has a floor; both eras of one thing share a line."""
+    """The table of what has a floor, and of what the waits are without care; both eras of one thing share a
+    line."""
     lines: dict[str, list[Finding]] = {}
     for each in figures.findings:
-        if each.bound is not None:
+        if each.bound is not None or PLACED in each.what:
             lines.setdefault(each.what, []).append(each)
-    reached = sum(mark(each) == "✓" for each in lines.values())
+    floors = [each for each in lines.values() if each[0].bound is not None]
+    reached = sum(mark(each) == "✓" for each in floors)
     table = [f"| {what} | {values(each)} | {bound(each[0])} | {mark(each)} |" for what, each in lines.items()]
     return "\n".join(
         [
             f"Measured {figures.date[:10]} on {figures.machine}{busy(figures)}. "
-            f"{reached} of {len(lines)} floors are reached; ✗ marks the others.",
+            f"{reached} of {len(floors)} floors are reached; ✗ marks the others.",
             "",
             "| | measured | floor | |",
             "|---|---|---|---|",
