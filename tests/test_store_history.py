@@ -529,6 +529,26 @@ async def test_recording_waits_for_nothing_and_what_was_recorded_is_there_at_the
             assert len((await history.listed(Filter(), 1000)).runs) == 500
 
 
+async def test_what_holds_much_is_written_piece_by_piece(path: Path) -> None:
+    text = b'[{"type":"text","text":"%b"}]' % (b"x" * 1_000_000)
+    sizes: list[int] = []
+
+    def hear(*given: Any) -> None:
+        if given[2].startswith("INSERT INTO runs"):
+            sizes.append(sum(len(each) for each in given[3] if isinstance(each, bytes | bytearray)))
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        async with History(path) as history:
+            for _ in range(30):
+                history.record(run(**ENDED | {"result": RESULT.model_copy(update={"content": text})}))
+            assert len((await history.listed(Filter(), 1000)).runs) == 30
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+    assert sum(sizes) > 30_000_000
+    assert max(sizes) < 10_000_000, "the driver copies what it is given"
+
+
 def test_rows_have_the_columns_of_their_tables() -> None:
     assert RunRow._fields == tuple(runs.c.keys())
     assert Slot._fields == tuple(counters.c.keys())

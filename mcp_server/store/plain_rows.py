@@ -40,6 +40,8 @@ COLUMNS = (
 )
 SAME = (("status", "'done'"), ("partial", "FALSE"), ("continues", "FALSE"))
 """What SQL calls what all of them have."""
+COPIED = 16 * 1024
+"""Bytes of a row up to which it is cheaper to copy them."""
 ID, SIZE = COLUMNS.index("id"), COLUMNS.index("size")
 own_of = itemgetter(*OWN)
 rare_of = itemgetter("error", "usage", "parent", "step", "key", "question", "events", "recorded", "continues")
@@ -56,8 +58,10 @@ def plain(run: Run, record: Recording, instance: str) -> Plain | None:
         return None
     inputs, content, structured, caller = packed(run.inputs), result.content, result.structured, run.caller
     size = len(inputs) + len(content) + (len(structured) if structured else 0)
-    whole = bytearray(inputs), bytearray(content), structured and bytearray(structured)
-    more = (caller.name, caller.origin, instance, size, *whole)
+    texts = inputs, content, structured
+    if size < COPIED:
+        texts = bytearray(inputs), bytearray(content), structured and bytearray(structured)
+    more = (caller.name, caller.origin, instance, size, *texts)
     return Plain(own_of(fields) + more)
 
 

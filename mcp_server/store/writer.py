@@ -24,6 +24,8 @@ WINDOW = 0.1
 """Seconds in which changes that nobody waits for are gathered."""
 GATHERED = 2000
 """Changes that are enough for a commit before that."""
+LARGE, MUCH = 64 * 1024, 8 * 1024 * 1024
+"""Bytes of a change that holds many, and of changes that are enough for a commit before that."""
 STATEMENT = 256
 """Of more changes than that it takes a multiple; see `insertion`."""
 WAITING = 50_000
@@ -88,7 +90,8 @@ class Writer:
             return
         self._given += size
         self._asked.append(asked)
-        if len(self._asked) in (1, GATHERED):  # after it was added: who takes them away may be between
+        if len(self._asked) in (1, GATHERED) or (size > LARGE and self._is_much):
+            # after it was added: who takes them away may be between
             with self._condition:
                 self._condition.notify()
 
@@ -135,19 +138,34 @@ class Writer:
             self._condition.wait_for(lambda: self._asked or self._closing)
             self._condition.wait_for(self._is_time, WINDOW)
             self._busy = True
-            found = [self._asked.popleft() for _ in range(self._due())]
+            found = self._due()
         asked = grouped(found)
         self._taken += sum([each.size for each in asked])
         return asked
 
-    def _due(self) -> int:
-        """How many to write now: all, or of many that nobody waits for as many as few statements take."""
-        urgent, self._urgent = self._urgent or self._closing, False
-        many = len(self._asked)
-        return many if urgent or many < STATEMENT else many - many % STATEMENT
+    def _due(self) -> list[Asked | Plain]:
+        """What to write now: all, or of many that nobody waits for as many as few statements take; of what
+        holds much only so much, for the database's driver copies it."""
+        left = len(self._asked)
+        if left >= STATEMENT and not (self._urgent or self._closing):
+            left -= left % STATEMENT
+        found: list[Asked | Plain] = []
+        most = MUCH if self._is_much else None
+        while left and (most is None or most > 0):
+            each = self._asked.popleft()
+            found.append(each)
+            left -= 1
+            if most is not None:
+                most -= each.size if isinstance(each, Asked) else each[SIZE]
+        self._urgent = self._urgent and left > 0
+        return found
 
     def _is_time(self) -> bool:
-        return self._urgent or self._closing or len(self._asked) >= GATHERED
+        return self._urgent or self._closing or len(self._asked) >= GATHERED or self._is_much
+
+    @property
+    def _is_much(self) -> bool:
+        return self._given - self._taken > MUCH
 
     def _account(self, asked: Sequence[Asked], failed: Exception | None) -> None:
         self.lost += sum([each.missed for each in asked if each.waiter is None])
