@@ -14,7 +14,6 @@ from .file import is_postgresql
 AT_ONCE = 512
 """Rows in one statement. With each, the thread that writes waits several times for the one that serves, which
 wakes it in vain with each of its calls until then."""
-
 FEW = 128
 """Values up to which there are statements of every length."""
 
@@ -30,7 +29,10 @@ class Insertion(NamedTuple):
     """Further columns, and what SQL calls the value that all rows have there."""
 
     def write(self, connection: Connection, rows: Sequence[Sequence[object]]) -> None:
-        """Many in powers of two: the driver keeps each statement, of every length they would be 50 MB."""
+        """Write the rows, each with a value for each of `columns`. Raises SQLAlchemy's `DBAPIError`.
+
+        Many go in powers of two: the driver keeps each statement, and of every length they would be 50 MB.
+        """
         mark, start = "%s" if is_postgresql(connection) else "?", 0
         while left := len(rows) - start:
             few = left * len(self.columns) <= FEW

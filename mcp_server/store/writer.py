@@ -27,7 +27,7 @@ GATHERED = 2000
 LARGE, MUCH = 64 * 1024, 8 * 1024 * 1024
 """Bytes of a change that holds many, and of changes that are enough for a commit before that."""
 STATEMENT = 256
-"""Of more changes than that it takes a multiple; see `insertion`."""
+"""Of more changes than that it takes a multiple, and the rest in the next window; see `insertion`."""
 WAITING = 50_000
 """Changes nobody waits for that may be queued; what comes then is lost, and counted."""
 HELD = 256 * 1024 * 1024
