@@ -68,7 +68,7 @@ class Server:
         self.catalog.warn_of(self.runs.breakers.resting)
         self.tally = Tally()
         self.runs.told = self._run_ended
-        self.batches = Batches(self.runs, self.catalog)
+        self.batches = Batches(self.runs, self.catalog, self.history)
         self.recorded = RecordedRuns(self.runs, self.batches, self.catalog, settings, self.history)
         self.tracked: Upstream | None = None
         """The MLflow server, if one is configured."""
@@ -133,7 +133,6 @@ class Server:
             self.telling.run_ended(run)
         self.tally.run_ended(run)
         lines.run_ended(run)
-        self.runs.breakers.ended(run)
         self.webhooks.run_ended(run)
 
     async def __aenter__(self) -> Server:

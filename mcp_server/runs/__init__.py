@@ -4,6 +4,7 @@ __init__    Runs: begin, call, find, repeat, stop
 admission   whether a call begins a run
 live        a run that goes on in this process
 ending      what becomes of it
+aftermath   what is left to do then
 lasting     how such a run is made durable
 batches     one pipeline, many inputs
 making      a run before it begins
@@ -39,6 +40,7 @@ from ..store.changes import Ids, new_id
 from ..store.history import History
 from ..store.tree import Watch, untold
 from .admission import Admission
+from .aftermath import Aftermath
 from .breakers import Breakers
 from .cache import Cache
 from .elsewhere import Elsewhere
@@ -74,6 +76,7 @@ class Runs:
         count = partial(catalog.count, failed=False)
         self._admission = Admission(self.breakers, slots, history, self.cache, count)
         self.told: Callable[[Run], None] = lambda run: None  # of each that ended; it must not wait
+        self._aftermath = Aftermath(history, catalog, self._tell)
         self._going: dict[str, Live] = {}
         self._ids, self._kept = Ids(), Kept()
         self.past = Past(history, ChainMap(self._going, self._kept), self.artifacts)
@@ -235,14 +238,10 @@ class Runs:
         """The run if it goes on here, whoever began it."""
         return self._going.get(identity)
 
-    def refused(self, run: Run) -> Run:
-        """Record a run that failed before it began."""
-        self._history.record(run, promised=run.parent is not None)
-        return run
-
     async def close(self, within: float) -> None:
         """Let what goes on end within these seconds, and be recorded. Nobody can answer any more."""
         await leave(self.going, within)
+        self._aftermath.settle()
 
     def going(self) -> list[Live]:
         """Those that go on here."""
@@ -287,14 +286,15 @@ class Runs:
 
     def _ended(self, live: Live) -> None:
         run = live.run
-        if live.unrecorded is not None:
-            self._history.record(live.unrecorded, live.recording)
         del self._going[run.id]
         self._admission.leave(run)
         if run.ended:  # else another server goes on with it
-            if run.verb in CALLS and run.status != "cancelled":
-                self._catalog.count(run.pipeline, failed=run.status == "failed")
-            self.told(run)
+            self.breakers.ended(run)
         if live.shared and not run.parked:  # what waits as a row is read there
             self._kept.keep(live)
+        self._aftermath.add(live)
+
+    def _tell(self, run: Run) -> None:
+        if run.ended:
+            self.told(run)
         self.turned(run.id)

@@ -13,6 +13,7 @@ from ..content import failure, render
 from ..errors import Invalid, ServerError
 from ..models import Answers, Caller, Emit, Event, Json, Progress, Question, Result, Run
 from ..store import INTERRUPTED
+from ..store.history import History
 from . import Runs, new_id
 from .making import made
 
@@ -33,9 +34,10 @@ class Batch:
 class Batches:
     """A batch is a run of the verb `batch`; its items are the runs whose parent it is."""
 
-    def __init__(self, runs: Runs, catalog: Catalog) -> None:
+    def __init__(self, runs: Runs, catalog: Catalog, history: History) -> None:
         self._runs = runs
         self._catalog = catalog
+        self._history = history
         self.scored: Callable[[Run], Awaitable[Json]] = unscored
         """Measures a batch with an `evaluation`, once its items have ended; its result holds that, too."""
 
@@ -130,7 +132,9 @@ class Batches:
                 resting="evaluation" in batch.inputs,
             )
         except ServerError as error:
-            return self._runs.refused(failed(batch, place, inputs, str(error)))
+            refused = failed(batch, place, inputs, str(error))
+            self._history.record(refused, promised=True)
+            return refused
         live.shared = True
         await self._runs.attend(live)
         return live.run

@@ -44,7 +44,7 @@ class Live:
     recorder: Recorder | None = None
     """Set if its components are recorded."""
     unrecorded: Run | None = None
-    """How it ended, with all it left, if that is to be recorded once its end was heard of."""
+    """How it ended, with all it left, if that is to be recorded soon."""
     ending = False
     """True once the work is done, also while its end is being written down."""
     _answers: asyncio.Future[Answers] | None = None
@@ -63,12 +63,12 @@ class Live:
         patience: float,
         turned: Watch,
         begin: Begin | None = None,
-        last: Callable[[Live], None] | None = None,
+        ended: Callable[[Live], None] | None = None,
     ) -> None:
         """`patience` is how many seconds a question waits; `turned` hears when that begins and ends.
 
-        With `begin` the work needs no task if it can begin at once. `last` hears of the end when all have
-        heard of it.
+        With `begin` the work needs no task if it can begin at once. `ended` hears of the end before all
+        others.
         """
         self.run = run
         self.listener: Emit = ignore
@@ -79,7 +79,7 @@ class Live:
         self._patience = patience
         self._turned = turned
         self._told: list[Callable[[Live], None]] = []
-        self._last = last
+        self._ended = ended
         self._seal = seal
         self._ongoing = begin(run, self._hear, self._tell) if begin else None
         if self._ongoing is None:
@@ -190,17 +190,17 @@ class Live:
 
     def _over(self) -> None:
         self._is_over = True
-        if self._news is not None:
-            self._news.set()
-        if self._trail is not None:
-            self._trail.end()
         try:
+            if self._ended is not None:
+                self._ended(self)
+        finally:
+            if self._news is not None:
+                self._news.set()
+            if self._trail is not None:
+                self._trail.end()
             for tell in self._told:
                 tell(self)
-        finally:
             self._told.clear()
-            if self._last is not None:
-                self._last(self)
 
     def _tell(self, told: Result | BaseException) -> None:
         """The work has ended."""

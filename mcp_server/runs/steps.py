@@ -120,6 +120,7 @@ class RecordedRuns:
         ended = {"status": "cancelled", "result": failure(CANCELLED), "finished": time.time()}
         stopped = (await self._steps.take(run)).model_copy(update=ended)
         await self._history.commit(stopped, "full")
+        self._runs.breakers.ended(stopped)
         self._runs.told(stopped)
         self._runs.turned(run.id)
         return stopped

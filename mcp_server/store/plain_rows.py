@@ -14,11 +14,9 @@ from typing import Any, final
 from ..models import CALLS, Recording, Run
 from .changes import DAY, packed
 
-
-class Plain(tuple[Any, ...]):
-    """A row of the table `runs`, its columns as in `COLUMNS`; the others are empty."""
-
-    __slots__ = ()
+Plain = tuple[Any, ...]
+"""A row of the table `runs`, its columns as in `COLUMNS`; the others are empty. A class of its own would cost
+more; the writer gets no other tuples."""
 
 
 @final
@@ -62,7 +60,7 @@ def plain(run: Run, record: Recording, instance: str) -> Plain | None:
     if size < COPIED:
         texts = bytearray(inputs), bytearray(content), structured and bytearray(structured)
     more = (caller.name, caller.origin, instance, size, *texts)
-    return Plain(own_of(fields) + more)
+    return own_of(fields) + more
 
 
 def durations(rows: Sequence[Plain]) -> Mapping[tuple[str, int, int], list[float]]:

@@ -178,7 +178,7 @@ def grouped(found: Sequence[Asked | Plain]) -> list[Asked]:
     """In the same order; plain calls that follow each other are one change."""
     asked: list[Asked] = []
     for kind, some in groupby(found, type):
-        if kind is Plain:
+        if kind is tuple:
             rows = Plains(cast(Iterator[Plain], some))
             asked.append(Asked(rows, size=sum([row[SIZE] for row in rows])))
         else:
