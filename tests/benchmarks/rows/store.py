@@ -83,14 +83,14 @@ def synchronization(folder: Path, size: int = 32 * 1024) -> float:
 
 
 async def committed(place: Place, each: int) -> tuple[float, Sequence[float]]:
-    """Records a second, and the seconds each waited, sorted."""
+    """Records a second, and the seconds each waited, sorted. The runs are there before."""
     waits, ids = list[float](), Ids()
     async with History(place) as history:
         await history.commit(ended(ids))
+        runs = iter([ended(ids) for _ in range(WRITERS * each)])
 
         async def write() -> None:
-            for _ in range(each):
-                run = ended(ids)
+            for run in runs:
                 since = time.perf_counter()
                 await history.commit(run)
                 waits.append(time.perf_counter() - since)
