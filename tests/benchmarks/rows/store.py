@@ -69,8 +69,8 @@ def ended(ids: Ids) -> Run:
     )
 
 
-def synchronization(folder: Path, size: int = 32 * 1024) -> float:
-    """Seconds of one fdatasync after appending as much as one commit does: the median of 500."""
+def synchronization(folder: Path, size: int = 14 * 4096) -> float:
+    """Seconds of one fdatasync after appending as much as a commit of all writers: the median of 500."""
     waits: list[float] = []
     descriptor = os.open(folder / "appended", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for _ in range(500):
