@@ -16,6 +16,7 @@ jwks       the keys that tokens are signed with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -108,13 +109,12 @@ class Access:
         long as it is not known."""
         return self.keyring.known
 
-    def serves(self, caller: Caller) -> bool:
-        """True for who needs no credential, or has a key, as long as that is good."""
-        return self.is_owner(caller) or (caller.name.startswith(NAMED) and self.keyring.serves(caller.name))
-
-    def is_owner(self, caller: Caller) -> bool:
-        """True for who needs no credential."""
-        return caller.name == self.owner.name
+    def until(self, caller: Caller) -> float:
+        """When a caller's key ends, in seconds since the epoch: never, if it needs none or its key does not
+        expire; 0 for a key that is no good any more, and for other credentials."""
+        if caller.name == self.owner.name:
+            return math.inf
+        return self.keyring.until(caller.name) if caller.name.startswith(NAMED) else 0.0
 
     def allowed(self, scopes: Collection[str]) -> frozenset[str]:
         """What these scopes let their holder do here. Raises `Invalid` for a word that is no scope."""

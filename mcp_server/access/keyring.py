@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -127,10 +128,12 @@ class Keyring:
             raise Denied(INVALID)
         return caller
 
-    def serves(self, name: str) -> bool:
-        """True as long as the key of the caller of that name is good."""
+    def until(self, name: str) -> float:
+        """When the key of the caller of that name expires, in seconds since the epoch; 0 if it is no good."""
         key, _ = (self._known or {}).get(name.removeprefix(NAMED), (None, None))
-        return key is not None and key.serves
+        if key is None or not key.serves:
+            return 0.0
+        return math.inf if key.expires is None else key.expires
 
     async def reload(self) -> None:
         """Read the keys now."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ..errors import Limited
 from ..models import Caller
@@ -69,8 +69,7 @@ class Bucket:
 Rule = Window | Bucket
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """What a caller has left of a limit. `reset` is when it has all again, in seconds since the epoch."""
 
     limit: int
@@ -87,19 +86,25 @@ class Standing:
             "X-RateLimit-Reset": str(math.ceil(self.reset)),
         }
 
+    def written(self) -> bytes:
+        """The same, as they are sent."""
+        left = f"x-ratelimit-limit: {self.limit}\r\nx-ratelimit-remaining: {self.remaining}\r\n"
+        return f"{left}x-ratelimit-reset: {math.ceil(self.reset)}\r\n".encode()
+
 
 def taken(rules: Sequence[Rule], counters: Counters, now: float) -> tuple[Counters, Standing]:
     """Take one request of every rule, or of none. Gives the counters then, and the standing to tell.
 
     That is the one that refused, else the one of the first rule.
     """
-    made, standings = dict(counters), list[Standing]()
+    made, first = dict(counters), None
     for rule in rules:
         made[rule.name], standing = rule.taken(counters.get(rule.name), now)
         if standing.after is not None:
             return counters, standing
-        standings.append(standing)
-    return made, standings[0]
+        first = first or standing
+    assert first is not None, "whoever has no rules is not counted"
+    return made, first
 
 
 class Ledger(Protocol):
@@ -154,7 +159,7 @@ class Rates:
 
     async def request(self, caller: Caller, kind: Kind | None = None) -> Standing | None:
         """Count a request; None for a caller that has no limits."""
-        rules = self._rules(caller, kind)
+        rules = self.rules(caller, kind)
         return await self._ledger.take(caller.name, rules) if rules else None
 
     @property
@@ -162,17 +167,13 @@ class Rates:
         """True if nobody has to be waited for to count."""
         return isinstance(self._ledger, Memory)
 
-    def counts(self, caller: Caller) -> bool:
-        """True for a caller that has limits."""
-        return bool(self._rules(caller, None))
-
-    def counted(self, caller: Caller) -> Standing | None:
-        """As `request`, of one that is of no kind of its own; the ledger must be at hand."""
+    def counted(self, caller: str, rules: Sequence[Rule]) -> Standing:
+        """Count a request of the caller of that name, which has these rules; the ledger must be at hand."""
         assert isinstance(self._ledger, Memory)
-        rules = self._rules(caller, None)
-        return self._ledger.taken(caller.name, rules) if rules else None
+        return self._ledger.taken(caller, rules)
 
-    def _rules(self, caller: Caller, kind: Kind | None) -> Sequence[Rule]:
+    def rules(self, caller: Caller, kind: Kind | None = None) -> Sequence[Rule]:
+        """What its requests are counted by; nothing for a caller that has no limits."""
         if caller.name in UNCOUNTED:
             return ()
         hour = self._hour if caller.rate is None else caller.rate

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Any, cast
 
 from starlette.exceptions import HTTPException
@@ -39,8 +40,8 @@ class Judged:
         headers = headers_of(head.session) + ([] if head.session else [NO_STORE])
         self._said = b"".join(b"%b: %b\r\n" % each for each in headers)
         caller: Caller = scope["state"]["caller"]
-        self._counts = judge.counts(caller)
-        self._has_credential = not judge.is_owner(caller)
+        self._rules = judge.rules(caller)
+        self._until = judge.until(caller)
         self.counted: tuple[str, Standing | None] = ("", None)
         """Whose the latest message is, and how that caller stands then, if it has limits."""
         self._lane = lane
@@ -55,24 +56,22 @@ class Judged:
         judge = self._judge
         if judge.state() is not self._as or self._lane.server.stopping:
             return False
-        return not self._has_credential or judge.serves(self._caller)
+        return time.time() < self._until
 
     @property
     def said(self) -> bytes:
         """What is said of the answer, as headers."""
         standing = self.counted[1]
-        if standing is None:
-            return self._said
-        own = "".join([f"{name.lower()}: {value}\r\n" for name, value in standing.told().items()])
-        return self._said + own.encode()
+        return self._said if standing is None else self._said + standing.written()
 
     def counts(self) -> bool:
         """Count a message; False if it is one too many."""
-        if not self._counts:
+        if not self._rules:
             return True
-        standing = self._judge.counted(self._caller)
-        self.counted = (self._caller.name, standing)
-        return standing is None or standing.after is None
+        name = self._caller.name
+        standing = self._judge.counted(name, self._rules)
+        self.counted = (name, standing)
+        return standing.after is None
 
     def ask(self, body: bytes, request_id: str, tell: Tell) -> Answer | Begun | None:
         """See `Lane.ask`."""
@@ -86,18 +85,14 @@ class Judge:
     def __init__(self, access: Access, rates: Rates) -> None:
         self.state = access.judging
         """Gives another object whenever a judgement has to be made again; None if it cannot be kept."""
-        self.serves = access.serves
-        """True for a caller whose credential is still good, or who needs none."""
-        self.is_owner = access.is_owner
-        """True for who needs none."""
-        self.counts = rates.counts
-        """True for callers that have limits."""
-        self.counted = rates.counted
+        self.until = access.until
+        """When the credential of a caller ends that was good now; 0 if that cannot be told."""
+        self.rules, self.counted = rates.rules, rates.counted
         self._rates = rates
 
     def keeps(self, caller: Caller) -> bool:
         """True if what was found of this caller is good for its next message, too."""
-        return self.state() is not None and self._rates.at_hand and self.serves(caller)
+        return self.state() is not None and self._rates.at_hand and time.time() < self.until(caller)
 
 
 class Express:

@@ -22,17 +22,24 @@ def run_api(self, text: str) -> str:
     """Gives the text back."""
     return text
 '''
+KEYED = "keyed"
+"""Engine `local` again, for a caller with a key and rates: each call is judged and counted."""
 FLOORS: Mapping[tuple[str, Era], float] = {
     ("local", MODERN): 0.7,
     ("local", SESSION): 0.7,
+    (KEYED, MODERN): 0.7,
+    (KEYED, SESSION): 0.7,
     ("host async", MODERN): 0.5,
     ("host async", SESSION): 0.5,
     ("host sync", MODERN): 0.35,
     ("host sync", SESSION): 0.35,
 }
-CALLED = {"local": "engine `local`", "host async": "async in a host", "host sync": "sync in a host"}
-KEYED = "keyed"
-"""Engine `local` again, for a caller with a key and rates: each call is judged and counted."""
+CALLED = {
+    "local": "engine `local`",
+    KEYED: "engine `local`, with a key",
+    "host async": "async in a host",
+    "host sync": "sync in a host",
+}
 FRONT_PART = "processor of the front for a call, async in a host"
 ADDED = {"host async": 0.15, "host sync": 0.3}
 """Milliseconds that a call through a host may take longer than one of bare Starlette, one at a time."""
@@ -127,10 +134,6 @@ def ratios(loads: Mapping[str, Load]) -> list[Finding]:
         about = f"{own.cost:.0f} µs of processor a call"
         what = f"calls a second, {CALLED[name]}: of bare Starlette's"
         found.append(Finding(what, base.times(own), bound, about=about, era=era))
-    for era in ERAS:
-        own = loads[f"{KEYED} {era}"]
-        what = f"calls a second with a key, {CALLED['local']}: of bare Starlette's"
-        found.append(Finding(what, base.times(own), about=f"{own.cost:.0f} µs of processor a call", era=era))
     return found
 
 
