@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 import pytest
 from clients import serve, until
+from runs.conftest import attended
 
 from mcp_server import Settings
 from mcp_server.errors import Unusable
 from mcp_server.models import Caller, Run
-from mcp_server.runs import ignore
 from mcp_server.server import Server
 from mcp_server.settings import given
 from mcp_server.store.history import History
@@ -117,11 +117,11 @@ async def test_it_tells_of_deploys_runs_errors_and_undeploys_without_their_conte
     async with receiving() as receiver, Server(settings(tmp_path, receiver)) as server:
         await server.catalog.deploy("say", {"pipeline_wrapper.py": GOOD})
         await receiver.receives(1)
-        await server.runs.call(Caller(), "say", {"text": "private"}, ignore)
+        await attended(server, Caller(), "say", {"text": "private"})
         await receiver.receives(2)
         await server.catalog.deploy("say", {"pipeline_wrapper.py": BAD}, overwrite=True)
         await receiver.receives(3)
-        run = await server.runs.call(Caller(), "say", {}, ignore)
+        run = await attended(server, Caller(), "say", {})
         await receiver.receives(5)
         await server.catalog.undeploy("say")
         await receiver.receives(6)

@@ -63,8 +63,6 @@ class Client(Noun):
     """MCP's ClientCapabilities in wire form."""
     headers: Mapping[str, str] = Field(default_factory=dict)
     """The HTTP headers that pipelines may see, by lower-case name."""
-    request_id: str = ""
-    """The id of the HTTP request that began the run."""
     trace: Mapping[str, str] = Field(default_factory=dict)
     """What carries the caller's trace: `traceparent` and its kin (W3C Trace Context)."""
     uploads: Mapping[str, Upload] = Field(default_factory=dict)
@@ -141,6 +139,8 @@ class Run(Noun):
     verb: Verb = "call"
     caller: Caller = Caller()
     client: Client = Field(default_factory=lambda: NO_CLIENT)  # a default would be copied each time
+    request_id: str = ""
+    """The id of the HTTP request that began it; the log names it."""
     timeout: float
     """Seconds the work may take; waiting for an answer does not count."""
     status: RunStatus = "running"

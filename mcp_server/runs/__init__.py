@@ -1,6 +1,6 @@
 """The life of a run: found, checked, run, asked, answered, ended, recorded. The one way to run a pipeline.
 
-__init__    Runs: begin, call, find, repeat, stop
+__init__    Runs: begin, attend, find, stop
 admission   whether a call begins a run
 live        a run that goes on in this process
 ending      what becomes of it
@@ -92,6 +92,7 @@ class Runs:
         *,
         verb: Verb = "call",
         client: Client | None = None,
+        request_id: str = "",
         timeout: float | None = None,
         listener: Emit | None = None,
         key: str | None = None,
@@ -118,7 +119,8 @@ class Runs:
         entry = await self._catalog.find(name, version, stage, caller if verb in CALLS else None, resting)
         if verb == "call":
             entry.check(inputs)
-        about = {"verb": verb, "client": client or NO_CLIENT, "key": key, "parent": parent, "step": step}
+        about = {"verb": verb, "client": client or NO_CLIENT, "request_id": request_id}
+        about |= {"key": key, "parent": parent, "step": step}
         most = bounded(timeout, entry.version, self._settings)
         run = made(entry.version, caller, inputs, most, self._ids.new(), **about)
         recording, lasts = entry.options.record or self._settings.record, detached or key is not None
@@ -131,11 +133,13 @@ class Runs:
         """What plain calls of this pipeline need, as long as the present snapshot lasts."""
         return readied(entry, self._catalog.snapshot, self._settings, self._history)
 
-    def begin(self, caller: Caller, ready: Ready, inputs: Json, client: Client, listener: Emit) -> Live:
+    def begin(
+        self, caller: Caller, ready: Ready, inputs: Json, client: Client, request_id: str, listener: Emit
+    ) -> Live:
         """Begin a plain call for which nothing has to be waited for but room; raises as `start`."""
         check(caller, "call", ready.blank.pipeline)
         ready.check(inputs)
-        run = again(ready.blank, caller, inputs, client, self._ids.new())
+        run = again(ready.blank, caller, inputs, client, request_id, self._ids.new())
         self._admission.admit(run, ready.options, ready.manifest)
         (live := self._begin(run, self.engine.run, ready.recording, None)).listener = listener
         return live
@@ -162,17 +166,6 @@ class Runs:
         live = self._begin(run, work, recording, recorder)
         live.lasting = live.shared = True
         return live
-
-    async def call(
-        self, caller: Caller, name: str, inputs: Json, listener: Emit, *, timeout: float | None = None
-    ) -> Run:
-        """Run to the end, or until it waits for an answer: the run then has the status `waiting`.
-
-        A failure is the run's `status` and `result`. Cancelling this call stops the run. Raises as `start`.
-        """
-        live = await self.start(caller, name, inputs, timeout=timeout, listener=listener)
-        await self.attend(live)
-        return live.run
 
     async def attend(self, live: Live, within: float | None = None) -> Question | None:
         """Wait as `Live.next`; if the one who waits is cancelled, so is a run that does not last.

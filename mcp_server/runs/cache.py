@@ -82,6 +82,6 @@ class Cache:
 
 def key_of(run: Run) -> str:
     """The same for the same version, arguments and caller, and what the pipeline may see of its client."""
-    client = run.client.model_dump(mode="json", exclude={"request_id", "trace"})
+    client = run.client.model_dump(mode="json", exclude={"trace"})
     seen = [run.pipeline, run.digest, run.caller.name, client, run.inputs]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ BLANK = Run(
     verb="call",
     caller=Caller(),
     client=NO_CLIENT,
+    request_id="",
     timeout=0.0,
     key=None,
     parent=None,
@@ -59,7 +60,7 @@ def made(
     )
 
 
-def again(blank: Run, caller: Caller, inputs: Json, client: Client, identity: str) -> Run:
+def again(blank: Run, caller: Caller, inputs: Json, client: Client, request_id: str, identity: str) -> Run:
     """Another run of the version that `blank` is of, which begins now; `identity` is its id."""
     return blank.model_copy(
         update={
@@ -67,6 +68,7 @@ def again(blank: Run, caller: Caller, inputs: Json, client: Client, identity: st
             "inputs": inputs,
             "caller": caller,
             "client": client,
+            "request_id": request_id,
             "started": time.time(),
         }
     )

@@ -55,7 +55,7 @@ def run_ended(run: Run) -> None:
             "surface": run.caller.origin,
             "caller": run.caller.name,
             "seconds": f"{seconds:.3f}",
-        } | ({"request_id": run.client.request_id} if run.client.request_id else {})
+        } | ({"request_id": run.request_id} if run.request_id else {})
         log.info("run ended", extra={"about": about})
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_server.models import Caller, Emit, Json, Run
+from mcp_server.runs import ignore
 from mcp_server.server import Server
 from mcp_server.settings import Settings
 
@@ -65,3 +67,10 @@ def serving(tmp_path: Path) -> Open:
                 yield server
 
     return serving
+
+
+async def attended(server: Server, caller: Caller, name: str, inputs: Json, listener: Emit = ignore) -> Run:
+    """A call, as it has ended or asks its caller."""
+    live = await server.runs.start(caller, name, inputs, listener=listener)
+    await server.runs.attend(live)
+    return live.run

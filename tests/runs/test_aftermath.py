@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from mcp_server.models import Caller, Run
-from mcp_server.runs import ignore
 from mcp_server.telemetry import lines
 
-from .conftest import Open
+from .conftest import Open, attended
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +22,7 @@ async def test_whoever_waited_for_an_end_finds_it_counted_told_and_recorded(serv
         server.runs.told = lambda run: told.append(run.id)
 
         async def call(number: int) -> None:
-            run = await server.runs.call(CALLER, "double", {"number": number}, ignore)
+            run = await attended(server, CALLER, "double", {"number": number})
             assert run.id in told
             assert server.catalog.status("double").calls >= len(told)
             assert await server.history.find(run.id) is not None
@@ -40,7 +39,7 @@ async def test_what_is_told_of_runs_that_end_together_belongs_to_no_request(serv
 
         async def call(number: int) -> Run:
             lines.request_id.set(f"request-{number}")
-            return await server.runs.call(CALLER, "double", {"number": number}, ignore)
+            return await attended(server, CALLER, "double", {"number": number})
 
         await asyncio.gather(*map(call, range(8)))
     assert found == [""] * 8

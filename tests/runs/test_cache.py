@@ -9,11 +9,10 @@ import anyio
 import pytest
 
 from mcp_server.models import Answers, Caller, Client, Event, Json, Question, Run
-from mcp_server.runs import ignore
 from mcp_server.runs.cache import BYTES
 from mcp_server.server import Server
 
-from .conftest import Open
+from .conftest import Open, attended
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +69,7 @@ def wrappers(serving: Open, tmp_path: Path) -> None:
 
 
 async def called(server: Server, name: str, inputs: Json, caller: Caller = ADA) -> Run:
-    return await server.runs.call(caller, name, inputs, ignore)
+    return await attended(server, caller, name, inputs)
 
 
 async def test_the_same_call_gives_the_result_of_the_run_that_was(serving: Open) -> None:
@@ -133,7 +132,7 @@ async def test_a_run_that_asked_is_asked_again(serving: Open) -> None:
             return hear
 
         for name in ("Ada", "Bob"):
-            run = await server.runs.call(ADA, "asks", {}, answering(name))  # type: ignore[arg-type]
+            run = await attended(server, ADA, "asks", {}, answering(name))  # type: ignore[arg-type]
             assert run.result is not None and name.encode() in run.result.content
 
 

@@ -11,12 +11,12 @@ from postgresql import Cluster
 
 from mcp_server.errors import Conflict, Invalid, NotFound, Unavailable
 from mcp_server.models import Answers, Artifact, Caller, Event, Question, Result, Run
-from mcp_server.runs import ignore, new_id
+from mcp_server.runs import new_id
 from mcp_server.server import Server
 from mcp_server.store.errands import Errands
 from mcp_server.store.history import History
 
-from .conftest import Open
+from .conftest import Open, attended
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def until(path: Path) -> None:
 
 async def test_an_ended_call_is_found_with_inputs_and_result(serving: Open) -> None:
     async with serving() as server:
-        called = await server.runs.call(ADA, "double", {"number": 4}, ignore)
+        called = await attended(server, ADA, "double", {"number": 4})
         assert await server.runs.past.run(ADA, called.id) == called.model_copy(
             update={"client": called.client}
         )
@@ -44,7 +44,7 @@ async def test_an_ended_call_is_found_with_inputs_and_result(serving: Open) -> N
 
 async def test_a_failed_call_says_why_in_short(serving: Open) -> None:
     async with serving() as server:
-        called = await server.runs.call(ADA, "double", {"number": -1}, ignore)
+        called = await attended(server, ADA, "double", {"number": -1})
         (listed,) = (await server.runs.past.list(ADA, status="failed")).runs
         assert (listed.id, listed.error) == (called.id, "ValueError: too small")
 
@@ -52,11 +52,11 @@ async def test_a_failed_call_says_why_in_short(serving: Open) -> None:
 async def test_a_list_has_what_goes_on_and_what_ended_the_newest_first(serving: Open, tmp_path: Path) -> None:
     async with serving() as server:
         for number in range(5):
-            await server.runs.call(ADA, "double", {"number": number}, ignore)
+            await attended(server, ADA, "double", {"number": number})
             await anyio.sleep(0.002)  # ids of one millisecond have no order
         files = {"started": str(tmp_path / "started"), "until": str(tmp_path / "until")}
         going = await server.runs.start(ADA, "wait", files, detached=True)
-        await server.runs.call(BOB, "double", {"number": 1}, ignore)
+        await attended(server, BOB, "double", {"number": 1})
         first = await server.runs.past.list(ADA, limit=4)
         rest = await server.runs.past.list(ADA, limit=4, cursor=first.next)
         assert [len(first.runs), len(rest.runs), rest.next] == [4, 2, None]
@@ -70,13 +70,13 @@ async def test_a_list_has_what_goes_on_and_what_ended_the_newest_first(serving: 
 
 async def test_of_a_pipeline_that_says_so_only_the_fact_is_kept(serving: Open) -> None:
     async with serving() as server:
-        called = await server.runs.call(ADA, "secret", {"word": "password"}, ignore)
+        called = await attended(server, ADA, "secret", {"word": "password"})
         found = await server.runs.past.run(ADA, called.id)
         assert (found.inputs, found.result, found.status) == ({}, None, "done")
         with pytest.raises(Conflict, match="not recorded"):
             await server.recorded.rerun(ADA, called.id)
     async with serving(record="none") as server:
-        called = await server.runs.call(ADA, "double", {"number": 1}, ignore)
+        called = await attended(server, ADA, "double", {"number": 1})
         with pytest.raises(NotFound):
             await server.runs.past.run(ADA, called.id)
         assert (await server.runs.past.statistics("double")).whole.total == 1
@@ -101,7 +101,7 @@ async def test_a_run_goes_on_without_its_caller_and_can_be_repeated(serving: Ope
 
 async def test_a_key_repeats_and_batches_once_and_is_no_other_request_s(serving: Open) -> None:
     async with serving() as server, serving() as other:
-        called = await server.runs.call(ADA, "double", {"number": 4}, ignore)
+        called = await attended(server, ADA, "double", {"number": 4})
         again = await server.recorded.rerun(ADA, called.id, "r")
         await again.end()
         assert (await other.recorded.rerun(ADA, called.id, "r")).run.id == again.run.id != called.id
@@ -124,7 +124,7 @@ async def test_cancelling_stops_a_run_and_leaves_an_ended_one_alone(serving: Ope
         with pytest.raises(NotFound):
             await server.runs.cancel(BOB, live.run.id)
         assert (await server.runs.cancel(ADA, live.run.id)).status == "cancelled"
-        called = await server.runs.call(ADA, "double", {"number": 1}, ignore)
+        called = await attended(server, ADA, "double", {"number": 1})
         assert (await server.runs.cancel(ADA, called.id)).status == "done"
     async with serving() as server:
         assert (await server.runs.past.run(ADA, live.run.id)).status == "cancelled"
@@ -225,7 +225,7 @@ async def test_a_call_with_a_key_goes_on_when_its_caller_leaves_before_it_is_dur
 
 async def test_a_waiting_run_is_durable_before_its_caller_knows_it(serving: Open) -> None:
     async with serving() as one, serving() as two:
-        called = await one.runs.call(ADA, "ask", {}, ignore)
+        called = await attended(one, ADA, "ask", {})
         assert called.status == "waiting"
         assert (await two.runs.past.run(ADA, called.id)).status == "waiting"
 
@@ -273,7 +273,7 @@ async def nobody(event: Event) -> Answers | None:
 async def test_a_history_that_fails_breaks_no_call(serving: Open, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     async with serving(store=f"sqlite:///{tmp_path}/file/state.db") as server:
-        called = await server.runs.call(ADA, "ask", {}, nobody)
+        called = await attended(server, ADA, "ask", {}, nobody)
         assert called.status == "done"
         assert (await server.runs.past.run(ADA, called.id)).status == "done"
         assert server.history.fault is not None
@@ -285,7 +285,7 @@ async def test_servers_on_one_postgresql_share_runs_pipelines_and_keys(
     url = cluster.database()
     async with serving(store=url) as one, serving(store=url, state=tmp_path / "other") as two:
         assert one.history.fault is None
-        called = await one.runs.call(ADA, "double", {"number": 4}, ignore)
+        called = await attended(one, ADA, "double", {"number": 4})
         await one.runs.past.run(ADA, called.id)  # whoever reads waits for what was to be recorded there
         assert (await two.runs.past.run(ADA, called.id)).result == called.result
         first = await one.runs.start(ADA, "double", {"number": 5}, key="k")
@@ -306,7 +306,7 @@ async def test_a_recorded_artifact_is_its_callers_only(serving: Open) -> None:
     artifact = Artifact(name="a.txt", mime_type="text/plain", content=b"mine")
     result = Result(content=b"[]", artifacts=(artifact,))
     async with serving() as server:
-        called = await server.runs.call(ADA, "double", {"number": 1}, ignore)
+        called = await attended(server, ADA, "double", {"number": 1})
         kept = called.model_copy(update={"id": "f" * 32, "result": result})
         await server.history.commit(kept)
         uri = artifact.uri(kept.id)

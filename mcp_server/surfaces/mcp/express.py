@@ -75,8 +75,7 @@ class Judged:
 
     def ask(self, body: bytes, request_id: str, tell: Tell) -> Answer | Begun | None:
         """See `Lane.ask`."""
-        about = {"headers": self._shared, "request_id": request_id}
-        return self._lane.ask(body, self._head, self._caller, about, tell)
+        return self._lane.ask(body, self._head, self._caller, self._shared, request_id, tell)
 
 
 class Judge:
@@ -140,8 +139,8 @@ class Express:
                 told.set_result(answer)
 
         state = scope["state"]
-        about = {"headers": self._lane.shared(scope["headers"]), "request_id": state["request_id"]}
-        going = self._lane.ask(body, head, state["caller"], about, tell)
+        shared = self._lane.shared(scope["headers"])
+        going = self._lane.ask(body, head, state["caller"], shared, state["request_id"], tell)
         if not isinstance(going, Begun):
             return going
         try:

@@ -82,18 +82,25 @@ class Lane:
         return {name: given[name] for name in self._shared if name in given}
 
     def ask(
-        self, body: bytes, head: Head, caller: Caller, about: Mapping[str, object], tell: Tell
+        self,
+        body: bytes,
+        head: Head,
+        caller: Caller,
+        shared: Mapping[str, str],
+        request_id: str,
+        tell: Tell,
     ) -> Answer | Begun | None:
         """Answer the message at once, or begin its run: `tell` then hears of it. None if it is for the SDK.
 
-        `about` is what the client says with this request.
+        `shared` are the headers that pipelines may see.
         """
         asked = plain(body, head, self._limit)
         client = self._client(asked, caller) if asked and caller.may("read") else None
         if asked is None or client is None:
             return None
         if asked.tool is not None:
-            return self._called(asked, asked.tool, client.model_copy(update=about), caller, tell)
+            client = client.model_copy(update={"headers": shared}) if shared else client
+            return self._called(asked, asked.tool, client, caller, request_id, tell)
         result = self._lists.body(caller, modern=asked.meta is not None)
         return None if result is None else framed(asked, result)
 
@@ -106,7 +113,9 @@ class Lane:
             return None
         return self._envelopes.session(connection) if self._streamable.admits(asked.session, caller) else None
 
-    def _called(self, asked: Plain, name: str, client: Client, caller: Caller, tell: Tell) -> Begun | None:
+    def _called(
+        self, asked: Plain, name: str, client: Client, caller: Caller, request_id: str, tell: Tell
+    ) -> Begun | None:
         """The run of a call; None if it is for the SDK."""
         ready = self._ready(name)
         flight = (caller.name, asked.session, coerce_request_id(asked.id)) if asked.session else None
@@ -117,11 +126,13 @@ class Lane:
         begun = Begun(ready.options, partial(self._turned, asked, flight, tell))
         runs, inputs = self.server.runs, asked.arguments
         if not ready.at_once:
-            start = runs.start(caller, name, inputs, client=client, listener=begun.hear)
+            start = runs.start(
+                caller, name, inputs, client=client, request_id=request_id, listener=begun.hear
+            )
             begun.starting = asyncio.create_task(self._start(begun, start, flight, tell))
         else:
             try:
-                live = runs.begin(caller, ready, inputs, client, begun.hear)
+                live = runs.begin(caller, ready, inputs, client, request_id, begun.hear)
             except ServerError:  # nothing was begun; the SDK's way says why
                 return None
             begun.began(live, BOUND, self._deadlines)

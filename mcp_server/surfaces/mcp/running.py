@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from ...catalog import Stage
 from ...errors import Conflict
@@ -59,11 +58,8 @@ class Running:
         key: str | None = None,
         patience: Patience = EVER,
     ) -> Run:
-        """Run to the end, or go on with the run that this request answers.
-
-        Raises `Waiting` if the caller has to answer first, and if the run takes longer than `patience`;
-        `MCPError` if the pipeline raised one; and what `Runs.start` raises.
-        """
+        """Run to the end, or go on with the run that this request answers. Raises as `Runs.start`, `MCPError`
+        if the pipeline raised one, `Waiting` if its caller has to answer first, or to come back later."""
         task = wants_task(request, params)
         async with reported(request, name, partial=self._server.settings.partial_results) as emit:
             listener = ignore if task else self._listener(request, params, emit)
@@ -76,6 +72,7 @@ class Running:
                     inputs,
                     verb=verb,
                     client=self._client(request),
+                    request_id=request_id(request),
                     timeout=timeout,
                     listener=listener,
                     version=version,
@@ -148,13 +145,7 @@ class Running:
         """The client as its pipeline may know it."""
         tracing = self._server.tracing
         trace = (tracing.carrier() if tracing else {}) or carrier_of(request)
-        http: Any = request.request  # None over stdio
-        return Client(
-            capabilities=capabilities(request),
-            headers=self._headers(request),
-            request_id=http.scope["state"]["request_id"] if http is not None else "",
-            trace=trace,
-        )
+        return Client(capabilities=capabilities(request), headers=self._headers(request), trace=trace)
 
     def _headers(self, request: Request) -> dict[str, str]:
         """What the operator lets pipelines see of the request's headers."""
@@ -163,6 +154,12 @@ class Running:
             return {}
         names = self._server.settings.shared_headers
         return {name.lower(): headers[name] for name in names if name in headers}
+
+
+def request_id(request: Request) -> str:
+    """The id of its HTTP request; empty over stdio."""
+    http = request.request
+    return http.scope["state"]["request_id"] if isinstance(http, HTTPConnection) else ""
 
 
 def told_before(params: types.InputResponseRequestParams, question: Question) -> Answers | None:

@@ -66,6 +66,7 @@ async def ask(server: Server, request: Request, model: object, body: Json) -> Li
         body,
         verb="chat",
         client=client_of(request, server.settings.shared_headers),
+        request_id=request.state.request_id,
         version=version,
     )
     return await listen(server.runs, request, begin)

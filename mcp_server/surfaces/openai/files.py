@@ -49,7 +49,8 @@ class Files:
         client = client_of(request, self._server.settings.shared_headers)
         client = client.model_copy(update={"uploads": {files[0].address: files[0]}})
         start = partial(self._server.runs.start, caller_of(request, "openai"), name, inputs)
-        heard = await listen(self._server.runs, request, partial(start, verb="upload", client=client))
+        start = partial(start, verb="upload", client=client, request_id=request.state.request_id)
+        heard = await listen(self._server.runs, request, start)
         await heard.end()
         if refused := fault(heard):
             raise refused

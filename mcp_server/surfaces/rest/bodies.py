@@ -104,4 +104,4 @@ def client_of(request: Request, shared: tuple[str, ...]) -> Client:
     """The client with the headers that the operator lets pipelines see (the setting `shared_headers`)."""
     headers = request.headers
     shown = {name.lower(): headers[name] for name in shared if name in headers}
-    return Client(headers=shown, request_id=request.state.request_id, trace=carried(headers))
+    return Client(headers=shown, trace=carried(headers))

@@ -112,8 +112,8 @@ class Running:
         runs, settings, timeout = self._server.runs, self._server.settings, bodies.wanted_timeout(request)
         client = bodies.client_of(request, settings.shared_headers).model_copy(update={"uploads": files})
         key, caller = bodies.wanted_key(request), caller_of(request, "rest")
-        told = {"client": client, "timeout": timeout, "key": key, **which}
-        begin = partial(runs.start, caller, entry.name, inputs, **told)
+        told = {"client": client, "request_id": request.state.request_id, "timeout": timeout, "key": key}
+        begin = partial(runs.start, caller, entry.name, inputs, **told, **which)
         within = settings.soft_deadline if timeout is None and form == "json" else None
         return await listen(runs, request, begin, within)
 
