@@ -43,6 +43,12 @@ FAILS = '''
         raise RuntimeError("two\\nlines \\x1b[31mred")
 '''
 
+SAYS = '''
+    def run_api(self) -> str:
+        """Says something."""
+        return "something"
+'''
+
 
 class Collector(ThreadingHTTPServer):
     """Takes what OTLP exporters send."""
@@ -158,3 +164,24 @@ async def test_text_lines_cannot_be_broken_by_what_a_pipeline_says(tmp_path: Pat
         await stop(served.process)
         (line,) = [line for line in served.log.read_text().splitlines() if "two" in line]
     assert "two lines \\x1b[31mred" in line
+
+
+async def test_the_log_names_the_request_of_each_call_whichever_way_it_goes(tmp_path: Path) -> None:
+    (tmp_path / "says").mkdir()
+    (tmp_path / "says" / "pipeline_wrapper.py").write_text(wrapper(SAYS))
+    body = modern("tools/call", {"name": "says", "arguments": {}})
+    watched = modern("tools/call", {"name": "says", "arguments": {}})
+    watched["params"]["_meta"]["progressToken"] = "p"
+    async with serve(tmp_path, "--log-format", "json", "--log-level", "info") as served:
+        await loaded(served.url)
+        async with httpx.AsyncClient(
+            base_url=served.url, trust_env=False, timeout=START_LIMIT, headers=HEADERS
+        ) as http:
+            # the express lane, the same behind a known head, and the SDK's way
+            answers = [await ask(http, each) for each in (body, body, body, watched)]
+        await stop(served.process)
+        lines = [json.loads(line) for line in served.log.read_text().splitlines()]
+    assert all('"isError":false' in answer.text for answer in answers)
+    ended = [line["request_id"] for line in lines if line["message"] == "run ended"]
+    assert ended == [answer.headers["x-request-id"] for answer in answers]
+    assert len(set(ended)) == len(answers)
