@@ -24,6 +24,8 @@ from .requests import ERAS, MODERN, TEXT, Client, Era, answered
 
 SETTLE = 0.3
 """Seconds in which a server does what is left of its calls, such as recording them."""
+FAST = 3
+"""How many times the requests of a round the fast ones get."""
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from statistics import median
 
-from ..harness import NO_HEADERS, Bench, Finding, Load, Target
+from ..harness import FAST, NO_HEADERS, Bench, Finding, Load, Target
 from ..load import load
 from ..processes import Process, apart, serve
 from ..requests import ERAS, MODERN, SESSION, TEXT, Client, Era, answered
@@ -43,8 +43,6 @@ CALLED = {
 FRONT_PART = "processor of the front for a call, async in a host"
 ADDED = {"host async": 0.15, "host sync": 0.3}
 """Milliseconds that a call through a host may take longer than one of bare Starlette, one at a time."""
-FAST = 3
-"""How many times the requests of a round the fast ones get."""
 PLACED = " wherever the system puts the processes"
 TIMES = {"FastMCP": 10.0, "Hayhooks": 25.0}
 """How many times the calls of others the engine `local` has to answer."""

@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from ..harness import Bench, Finding, Target
+from ..harness import FAST, Bench, Finding, Target
 from ..load import PATIENCE, connect, load
 from ..peers import Peer
-from ..processes import Process, serve
+from ..processes import Process, apart, serve
 from ..requests import ERAS, MODERN, TEXT, Client, Era, answered, http
 
 BODY = '''
@@ -65,8 +65,9 @@ async def calling(bench: Bench, own: Process, alone: Process) -> list[Finding]:
     targets: list[Target] = []
     for name, process in (("many", own), ("alone", alone)):
         client = await Client(process.port, MODERN).open()
-        targets.append(Target(name, process, partial(call, client)))
-    loads = await bench.compare(targets)
+        targets.append(Target(name, process, partial(call, client), times=FAST))
+    with apart(each.process for each in targets):
+        loads = await bench.compare(targets)
     many, one = loads["many"], loads["alone"]
     about = f"{many.cost:.0f} µs beside {one.cost:.0f} µs"
     what = "cost of a call among them: of a call of one alone"
