@@ -54,8 +54,7 @@ def section(figures: Figures) -> str:
     table = [f"| {what} | {values(each)} | {bound(each[0])} | {mark(each)} |" for what, each in lines.items()]
     return "\n".join(
         [
-            f"Measured {figures.date[:10]} on {figures.machine}{busy(figures)}. "
-            f"{reached} of {len(floors)} floors are reached; ✗ marks the others.",
+            f"Measured {figures.date[:10]} on {figures.machine}{busy(figures)}. {told(reached, len(floors))}",
             "",
             "| | measured | floor | |",
             "|---|---|---|---|",
@@ -74,6 +73,13 @@ def busy(figures: Figures) -> str:
     if figures.load < 1:
         return ""
     return f", beside other programs (load {figures.load:.0f}), which lengthens waits and starts most"
+
+
+def told(reached: int, floors: int) -> str:
+    """How many floors are reached."""
+    if reached == floors:
+        return f"All {floors} floors are reached."
+    return f"{reached} of {floors} floors are reached; ✗ marks the others."
 
 
 def values(findings: Sequence[Finding]) -> str:

@@ -48,7 +48,7 @@ async def test_every_row_is_measured_with_right_answers_and_written_for_programs
 
 def test_the_section_of_the_readme_tells_both_eras_in_a_line_and_what_is_missed() -> None:
     text = section.section(FIGURES)
-    assert "1 of 3 floors are reached" in text
+    assert "1 of 3 floors are reached; ✗ marks the others." in text
     assert "| calls | 0.81 / 0.69 × | ≥ 0.7 × | ✗ |" in text
     assert "| memory | 12.3 MB | ≤ 25 MB | ✓ |" in text
     assert "| of a peer | not measured: could not be installed: no network | ≥ 10 × | ✗ |" in text
