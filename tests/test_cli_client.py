@@ -20,6 +20,9 @@ import pytest
 from clients import START_LIMIT, Served, serve, until
 from terminal import terminal
 
+from mcp_server.cli import whereabouts
+from mcp_server.settings import given
+
 PROGRAM = [sys.executable, "-m", "mcp_server"]
 LIMIT = 60
 EXAMPLES = Path(__file__).parents[1] / "examples" / "pipelines"
@@ -348,6 +351,24 @@ def test_where_a_server_is_only_its_owner_can_read_and_it_goes_with_it(place: Pa
 def test_without_a_server_it_says_how_to_start_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(place / "nowhere"))
     assert_failed(ended("list"), 2, "mcp-server run FOLDER", "--url")
+
+
+def test_who_makes_a_key_for_no_server_that_runs_is_told_so(served: Served, place: Path) -> None:
+    made = ended("keys", "create", "ci", "--json")
+    assert made.returncode == 0 and json.loads(made.stdout)["name"] == "ci"
+    assert made.stderr.count("\n") == 1
+    assert "--folder" in made.stderr and f"{served.url} ({served.folder.resolve()})" in made.stderr
+    assert known("keys", "list", "--folder", place) != known("keys", "list", "--folder", served.folder)
+    assert known("keys", "list", "--state", served.state) == {"keys": []}
+
+
+def test_nothing_is_said_of_keys_that_a_server_takes_or_where_none_runs(
+    served: Served, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with whereabouts.told(served.url, place, given(folder=place).state_folder()):
+        assert known("keys", "list") == {"keys": []}
+    monkeypatch.setenv("XDG_DATA_HOME", str(place / "nowhere"))
+    assert known("keys", "list") == {"keys": []}
 
 
 def test_a_pipeline_runs_without_a_server(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

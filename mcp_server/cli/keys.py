@@ -15,7 +15,7 @@ import click
 
 from ..errors import Unusable
 from ..models import Json
-from ..settings import given
+from ..settings import Settings, given
 from . import printing
 from .groups import group
 from .remote import Failed, dumped, json_option
@@ -35,7 +35,10 @@ def kept(command: Callable[..., Json], show: Callable[[Json], None]) -> Callable
 
     @wraps(command)
     def made(*, folder: str | None, state: str | None, store: str | None, as_json: bool, **more: Any) -> None:
-        with opened(folder, state, store) as rows:
+        settings = given(folder=folder, state=state, store=store)
+        if told := unmeant(settings):
+            click.echo(told, err=True)
+        with opened(settings) as rows:
             answer = command(rows, **more)
         click.echo(dumped(answer)) if as_json else show(answer)
 
@@ -50,12 +53,25 @@ def kept(command: Callable[..., Json], show: Callable[[Json], None]) -> Callable
     return command_made
 
 
+def unmeant(settings: Settings) -> str | None:
+    """What to say to who names no server if some run, and none of them has these keys; else None."""
+    from . import whereabouts
+
+    if settings.folder or settings.state or settings.store:
+        return None
+    servers, state = whereabouts.running(), settings.state_folder()
+    if not servers or any(each.state == state for each in servers):
+        return None
+    listed = ", ".join(f"{each.url} ({each.folder})" for each in servers)
+    return f"No running server takes these keys, the current folder's; --folder names another: {listed}."
+
+
 @contextmanager
-def opened(folder: str | None, state: str | None, store: str | None) -> Generator[Keys]:
+def opened(settings: Settings) -> Generator[Keys]:
     """The keys of a server, wherever it keeps them."""
     from ..store.key_rows import Keys  # SQLAlchemy would slow down `--help` and every refusal
 
-    rows = Keys(given(folder=folder, state=state, store=store).database())
+    rows = Keys(settings.database())
     try:
         yield rows
     finally:
