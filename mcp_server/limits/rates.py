@@ -21,6 +21,8 @@ Counters = Mapping[str, Counter]
 UNCOUNTED = frozenset({"anyone", "nobody"})
 """The names of callers without a credential: trusted, or turned away."""
 REFUSED = "Rate limit exceeded"
+HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+WRITTEN = "".join(f"{name.lower()}: %d\r\n" for name in HEADERS).encode()
 HOUR, MINUTE = 3600.0, 60.0
 KEPT = 10_000
 """Callers whose counters are remembered; those that asked last."""
@@ -80,16 +82,14 @@ class Standing(NamedTuple):
 
     def told(self) -> dict[str, str]:
         """As HTTP headers: what is left, and when the caller has all again, in seconds since the epoch."""
-        return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(math.ceil(self.reset)),
-        }
+        return dict(zip(HEADERS, map(str, self._figures()), strict=True))
 
     def written(self) -> bytes:
         """The same, as they are sent."""
-        left = f"x-ratelimit-limit: {self.limit}\r\nx-ratelimit-remaining: {self.remaining}\r\n"
-        return f"{left}x-ratelimit-reset: {math.ceil(self.reset)}\r\n".encode()
+        return WRITTEN % self._figures()
+
+    def _figures(self) -> tuple[int, int, int]:
+        return self.limit, self.remaining, math.ceil(self.reset)
 
 
 def taken(rules: Sequence[Rule], counters: Counters, now: float) -> tuple[Counters, Standing]:

@@ -1,7 +1,7 @@
 """What is left to do about runs once their callers have their answers: to record, count and tell of them.
 
-It is done for all that end in one turn of the event loop together. For each by itself it would cost twice as
-much: all that a call runs through does not fit into a processor's nearest cache, and this would drive it out.
+It is done for all that end in one turn of the event loop together. For each by itself it made a call a
+seventh dearer: what a call runs through does not fit into a processor's nearest cache, and this drove it out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Aftermath:
         for live in ended:
             if live.unrecorded is not None:
                 self._history.record(live.unrecorded, live.recording)
-        for run in [live.run for live in ended]:
+        for live in ended:
+            run = live.run
             if run.ended and run.verb in CALLS and run.status != "cancelled":
                 self._catalog.count(run.pipeline, failed=run.status == "failed")
             self._tell(run)

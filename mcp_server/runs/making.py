@@ -61,7 +61,8 @@ def made(
 
 
 def again(blank: Run, caller: Caller, inputs: Json, client: Client, request_id: str, identity: str) -> Run:
-    """Another run of the version that `blank` is of, which begins now; `identity` is its id."""
+    """Another run of the version that `blank` is of, which begins now; `identity` is its id, `request_id`
+    that of the HTTP request."""
     return blank.model_copy(
         update={
             "id": identity,

@@ -92,7 +92,7 @@ class Lane:
     ) -> Answer | Begun | None:
         """Answer the message at once, or begin its run: `tell` then hears of it. None if it is for the SDK.
 
-        `shared` are the headers that pipelines may see.
+        `shared` are the headers that pipelines may see, `request_id` is the HTTP request's.
         """
         asked = plain(body, head, self._limit)
         client = self._client(asked, caller) if asked and caller.may("read") else None
